@@ -1,0 +1,3 @@
+"""LtAI: the multi-tenant AI development platform on JupyterHub (hub side)."""
+
+__version__ = "0.1.0"

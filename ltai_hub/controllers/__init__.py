@@ -1,0 +1,1 @@
+"""Level-triggered loops: look, compare with the wish, take one step, come again."""

@@ -1,0 +1,1 @@
+"""The platform's database: engine, base types, platform tables, migrations."""

@@ -1,0 +1,84 @@
+"""What runs: an environment, a job or an endpoint, asked for by a person inside a tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    ENVIRONMENT = "environment"
+    JOB = "job"
+    ENDPOINT = "endpoint"
+
+
+class Phase(StrEnum):
+    """States people see. The last four are final; GONE is only ever observed, never stored."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    GONE = "gone"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (Phase.STOPPED, Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED)
+
+    @property
+    def is_metered(self) -> bool:
+        """Usage intervals are open exactly while a workload is in one of these."""
+        return self in (Phase.RUNNING, Phase.STOPPING)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Amounts one replica gets. cpu in cores, memory and disk in bytes."""
+
+    cpu: float
+    memory: int
+    disk: int = 0
+    accelerator: str = ""
+    accelerator_count: int = 0
+    architecture: str = ""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A folder of the host (local) or a volume claim (Kubernetes) shown inside at ``target``."""
+
+    source: str
+    target: str
+    read_only: bool = True
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Everything a backend needs to start it; plain values, no rows.
+
+    ``name`` is unique for ever and safe as a file and pod name: ``job-12-1``, ``endpoint-3-0``.
+    ``command`` is run by the image's interpreter environment: ``python`` there is the image's python.
+    ``home`` is an absolute folder, read-write; ``cwd`` is absolute and lies in ``home`` or a mount.
+    ``port`` true asks for one listening TCP port; ``Observed.address`` then tells where it answers.
+    """
+
+    name: str
+    kind: Kind
+    user: str
+    tenant: str
+    image: str
+    resources: Resources
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    home: str = ""
+    cwd: str = ""
+    mounts: tuple[Mount, ...] = ()
+    replicas: int = 1
+    port: bool = False
+    max_seconds: int | None = None
+    grace_seconds: int = 10

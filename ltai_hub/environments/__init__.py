@@ -1,0 +1,1 @@
+"""Environment rows, written by the spawner and read by the environments service."""

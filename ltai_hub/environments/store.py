@@ -1,0 +1,165 @@
+"""SQL of environments: one row a person and named server; ``generation`` counts its starts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, func, insert, or_, select, update
+from sqlalchemy.engine import Connection
+
+from ltai_hub.db.engine import new_id
+from ltai_hub.db.tables import environments, tenants
+from ltai_hub.domain.workloads import Phase
+from ltai_hub.errors import NotFound
+
+DEFAULT_NAME = "default"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """``server`` is JupyterHub's name of the server ("" for the default one); ``name`` is what people read and type."""
+
+    id: int
+    user: str
+    server: str
+    display_name: str
+    tenant: str
+    profile: str
+    image: str
+    flavor: str
+    phase: Phase
+    reason: str
+    url: str
+    generation: int
+    backend_state: dict[str, Any] | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @property
+    def name(self) -> str:
+        return self.server or DEFAULT_NAME
+
+    @property
+    def run_id(self) -> str:
+        """Identity of this start in reservations, usage and events."""
+        return f"{self.id}.{self.generation}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a person chose for a start."""
+
+    tenant: str
+    profile: str
+    image: str
+    flavor: str
+    display_name: str = ""
+
+
+def begin(tx: Connection, user: str, server: str, choice: Choice, url: str, at: datetime) -> Environment:
+    """The row of a start: a new one, or the person's stopped one with its generation counted up."""
+    tenant_id = tx.execute(select(tenants.c.id).where(tenants.c.slug == choice.tenant)).scalar_one()
+    values = {
+        "display_name": choice.display_name or server or DEFAULT_NAME,
+        "tenant_id": tenant_id,
+        "profile": choice.profile,
+        "image": choice.image,
+        "flavor": choice.flavor,
+        "phase": Phase.QUEUED,
+        "reason": "",
+        "url": url,
+        "backend_state": None,
+        "started_at": None,
+        "ended_at": None,
+    }
+    found = find(tx, user, server)
+    if found is not None:
+        tx.execute(update(environments).where(environments.c.id == found.id).values(**values, generation=found.generation + 1))
+        return get(tx, found.id)
+    done = tx.execute(insert(environments).values(**values, user=user, server=server, generation=1, deleted=False, created_at=at))
+    return get(tx, new_id(done))
+
+
+def find(tx: Connection, user: str, server: str) -> Environment | None:
+    query = _select().where(environments.c.user == user, environments.c.server == server, environments.c.deleted.is_(False))
+    row = tx.execute(query).mappings().first()
+    return None if row is None else _environment(row)
+
+
+def get(tx: Connection, environment_id: int) -> Environment:
+    """Raises NotFound."""
+    row = tx.execute(_select().where(environments.c.id == environment_id, environments.c.deleted.is_(False))).mappings().first()
+    if row is None:
+        raise NotFound(f"there is no environment {environment_id}")
+    return _environment(row)
+
+
+def set_phase(
+    tx: Connection,
+    environment_id: int,
+    phase: Phase,
+    reason: str,
+    started_at: datetime | None = None,
+    ended_at: datetime | None = None,
+    backend_state: dict[str, Any] | None = None,
+) -> None:
+    """Only what is given is changed besides phase and reason. Called beside ``metering.phases.change_phase``."""
+    values: dict[str, Any] = {"phase": phase, "reason": reason[:2000]}
+    for name, value in (("started_at", started_at), ("ended_at", ended_at), ("backend_state", backend_state)):
+        if value is not None:
+            values[name] = value
+    tx.execute(update(environments).where(environments.c.id == environment_id).values(**values))
+
+
+def mark_deleted(tx: Connection, environment_id: int) -> None:
+    tx.execute(update(environments).where(environments.c.id == environment_id).values(deleted=True))
+
+
+def select_environments(
+    tx: Connection,
+    own: str,
+    others_in: Collection[str],
+    limit: int = 100,
+    offset: int = 0,
+    tenant: Collection[str] | None = None,
+    user: str | None = None,
+    text: str = "",
+    phases: Collection[Phase] = (),
+) -> tuple[list[Environment], int]:
+    """A page and the total: what is ``own``, and others' in the tenants ``others_in``. Newest first."""
+    query = _select().where(environments.c.deleted.is_(False))
+    query = query.where(or_(environments.c.user == own, tenants.c.slug.in_(list(others_in))))
+    if tenant is not None:
+        query = query.where(tenants.c.slug.in_(list(tenant)))
+    if user:
+        query = query.where(environments.c.user == user)
+    if phases:
+        query = query.where(environments.c.phase.in_(list(phases)))
+    if text:
+        query = query.where(
+            or_(environments.c.display_name.contains(text, autoescape=True), environments.c.user.contains(text, autoescape=True))
+        )
+    total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+    rows = tx.execute(query.order_by(environments.c.id.desc()).limit(limit).offset(offset)).mappings()
+    return [_environment(row) for row in rows], total
+
+
+def unfinished(tx: Connection) -> list[Environment]:
+    """Rows whose phase is not final."""
+    final = [phase for phase in Phase if phase.is_final]
+    rows = tx.execute(_select().where(environments.c.phase.not_in(final), environments.c.deleted.is_(False))).mappings()
+    return [_environment(row) for row in rows]
+
+
+def _select() -> Select[Any]:
+    return select(environments, tenants.c.slug.label("tenant")).join(tenants, tenants.c.id == environments.c.tenant_id)
+
+
+def _environment(row: Any) -> Environment:
+    names = ("id", "user", "server", "display_name", "tenant", "profile", "image", "flavor", "reason", "url", "generation", "backend_state")
+    times = ("created_at", "started_at", "ended_at")
+    return Environment(phase=Phase(row["phase"]), **{name: row[name] for name in (*names, *times)})

@@ -1,0 +1,1 @@
+"""Usage intervals, prices and the one function through which phases change."""

@@ -1,0 +1,150 @@
+"""SQL of usage intervals, prices and events."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, insert, or_, select, update
+from sqlalchemy.engine import Connection
+
+from ltai_hub.db.tables import events, prices, tenants, usage_intervals
+from ltai_hub.domain.quotas import Amounts
+from ltai_hub.domain.usage import Interval, Price
+
+
+def open_interval(
+    tx: Connection, kind: str, noun_id: str, name: str, user: str, tenant: str, flavor: str, replicas: int, amounts: Amounts, at: datetime
+) -> bool:
+    """False when one is open already."""
+    if _open(tx, kind, noun_id) is not None:
+        return False
+    tenant_id = tx.execute(select(tenants.c.id).where(tenants.c.slug == tenant)).scalar_one()
+    values = {"kind": kind, "noun_id": noun_id, "name": name[:200], "user": user, "tenant_id": tenant_id, "flavor": flavor}
+    tx.execute(insert(usage_intervals).values(**values, replicas=replicas, amounts=dict(amounts), started_at=at))
+    return True
+
+
+def close_interval(tx: Connection, kind: str, noun_id: str, at: datetime) -> bool:
+    """False when none is open. An end before the start (clock set back) becomes the start: never negative."""
+    found = _open(tx, kind, noun_id)
+    if found is None:
+        return False
+    tx.execute(update(usage_intervals).where(usage_intervals.c.id == found["id"]).values(ended_at=max(at, found["started_at"])))
+    return True
+
+
+def _open(tx: Connection, kind: str, noun_id: str) -> Any | None:
+    key = (usage_intervals.c.kind == kind) & (usage_intervals.c.noun_id == noun_id) & usage_intervals.c.ended_at.is_(None)
+    return tx.execute(select(usage_intervals).where(key)).mappings().first()
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose usage may be read: everything of ``tenants`` and what is the ``user``'s own anywhere."""
+
+    tenants: Collection[str]
+    user: str
+
+
+def intervals(
+    tx: Connection,
+    start: datetime,
+    end: datetime,
+    scope: Scope | None = None,
+    tenant: Collection[str] | None = None,
+    user: str | None = None,
+    noun: tuple[str, str] | None = None,
+) -> list[Interval]:
+    """Intervals that meet [start, end), oldest first. ``tenant``: slugs to keep; ``noun``: one (kind, noun_id)."""
+    query: Select[Any] = select(usage_intervals, tenants.c.slug.label("tenant")).join(tenants, tenants.c.id == usage_intervals.c.tenant_id)
+    query = query.where(usage_intervals.c.started_at < end, or_(usage_intervals.c.ended_at.is_(None), usage_intervals.c.ended_at > start))
+    if scope is not None:
+        query = query.where(or_(tenants.c.slug.in_(list(scope.tenants)), usage_intervals.c.user == scope.user))
+    if tenant is not None:
+        query = query.where(tenants.c.slug.in_(list(tenant)))
+    if user:
+        query = query.where(usage_intervals.c.user == user)
+    if noun:
+        query = query.where(usage_intervals.c.kind == noun[0], usage_intervals.c.noun_id == noun[1])
+    return _intervals(tx, query)
+
+
+def intervals_of(tx: Connection, kind: str, noun_ids: Collection[str]) -> list[Interval]:
+    """Every interval of these things, oldest first."""
+    query = select(usage_intervals, tenants.c.slug.label("tenant")).join(tenants, tenants.c.id == usage_intervals.c.tenant_id)
+    return _intervals(tx, query.where(usage_intervals.c.kind == kind, usage_intervals.c.noun_id.in_(list(noun_ids))))
+
+
+def _intervals(tx: Connection, query: Select[Any]) -> list[Interval]:
+    names = ("id", "kind", "noun_id", "name", "user", "tenant", "flavor", "replicas", "started_at", "ended_at")
+    rows = tx.execute(query.order_by(usage_intervals.c.started_at, usage_intervals.c.id)).mappings()
+    return [Interval(**{name: r[name] for name in names}) for r in rows]
+
+
+def price_versions(tx: Connection) -> list[Price]:
+    rows = tx.execute(select(prices).order_by(prices.c.flavor, prices.c.valid_from)).mappings()
+    return [Price(r["flavor"], r["micro_per_hour"], r["valid_from"]) for r in rows]
+
+
+def insert_price(tx: Connection, price: Price, set_by: str) -> None:
+    tx.execute(insert(prices).values(flavor=price.flavor, micro_per_hour=price.micro_per_hour, valid_from=price.valid_from, set_by=set_by))
+
+
+@dataclass(frozen=True)
+class Event:
+    id: int
+    at: datetime
+    noun: str
+    noun_id: str
+    name: str
+    user: str
+    tenant: str | None
+    actor: str
+    from_phase: str | None
+    to_phase: str
+    reason: str
+
+
+def insert_event(
+    tx: Connection,
+    at: datetime,
+    noun: str,
+    noun_id: str,
+    name: str,
+    user: str,
+    tenant: str | None,
+    actor: str,
+    from_phase: str | None,
+    to_phase: str,
+    reason: str,
+) -> None:
+    tenant_id = tx.execute(select(tenants.c.id).where(tenants.c.slug == tenant)).scalar() if tenant else None
+    values: dict[str, object] = {"at": at, "noun": noun, "noun_id": noun_id, "name": name[:200], "user": user, "tenant_id": tenant_id}
+    tx.execute(insert(events).values(**values, actor=actor, from_phase=from_phase, to_phase=to_phase, reason=reason[:2000]))
+
+
+def list_events(
+    tx: Connection,
+    limit: int,
+    offset: int,
+    scope: Scope | None = None,
+    tenant: str | None = None,
+    noun: str | None = None,
+    noun_id: str | None = None,
+) -> list[Event]:
+    """Newest first."""
+    query = select(events, tenants.c.slug.label("tenant")).outerjoin(tenants, tenants.c.id == events.c.tenant_id)
+    if scope is not None:
+        query = query.where(or_(tenants.c.slug.in_(list(scope.tenants)), events.c.user == scope.user))
+    if tenant:
+        query = query.where(tenants.c.slug == tenant)
+    if noun:
+        query = query.where(events.c.noun == noun)
+    if noun_id:
+        query = query.where(events.c.noun_id == noun_id)
+    rows = tx.execute(query.order_by(events.c.id.desc()).limit(limit).offset(offset)).mappings()
+    names = ("id", "at", "noun", "noun_id", "name", "user", "tenant", "actor", "from_phase", "to_phase", "reason")
+    return [Event(**{name: r[name] for name in names}) for r in rows]

@@ -1,0 +1,159 @@
+"""The services process: one or several of the REST services behind one port.
+
+``python -m ltai_hub.service [NAME …]`` serves the named services of the entry-point group ``ltai.services`` (all when none is named);
+local mode runs all in one process, Kubernetes a Deployment each. Paths are the same in both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import entry_points
+
+import uvicorn
+from fastapi import APIRouter, FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
+
+from ltai_hub.backends.base import Backend
+from ltai_hub.backends.loader import load_backend
+from ltai_hub.catalog import load_catalog
+from ltai_hub.controllers.controller import Controller
+from ltai_hub.db.engine import Database
+from ltai_hub.domain.catalog import Catalog
+from ltai_hub.errors import ConfigProblem
+from ltai_hub.hubapi import HubApi, ProxyApi
+from ltai_hub.settings import Settings
+from ltai_hub.units import utc_now
+from ltai_hub.web import problems
+from ltai_hub.web.callers import TokenResolver
+
+GROUP = "ltai.services"
+log = logging.getLogger("ltai.service")
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Everything a service may use; made once at the process's entry, faked part by part in tests."""
+
+    settings: Settings
+    database: Database
+    backend: Backend
+    hub: HubApi
+    proxy: ProxyApi
+    catalog: Catalog
+    resolver: TokenResolver
+    clock: Callable[[], datetime] = utc_now
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a service is made of: routes below ``/services/NAME/api/v1``, controllers, and other apps below ``/services/NAME/PATH``."""
+
+    router: APIRouter
+    controllers: Sequence[Controller] = ()
+    mounts: Mapping[str, ASGIApp] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ServiceSpec:
+    name: str
+    title: str
+    make: Callable[[Platform], Parts]
+
+
+def load_specs(names: Sequence[str] = ()) -> list[ServiceSpec]:
+    """The named services, or all installed ones. Raises ConfigProblem for an unknown name."""
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    unknown = [name for name in names if name not in found]
+    if unknown:
+        raise ConfigProblem(f"there is no service {', '.join(unknown)}; installed are {', '.join(sorted(found))}")
+    return [found[name].load() for name in names or sorted(found)]
+
+
+def make_platform(settings: Settings) -> Platform:
+    return Platform(
+        settings=settings,
+        database=Database(settings.database),
+        backend=load_backend(settings),
+        hub=HubApi(settings.hub_api_url, settings.hub_api_token),
+        proxy=ProxyApi(settings.proxy_api_url, settings.proxy_api_token),
+        catalog=load_catalog(settings.catalog),
+        resolver=TokenResolver(settings.hub_api_url),
+    )
+
+
+def build_app(specs: Sequence[ServiceSpec], platform: Platform) -> Starlette:
+    """All services as one ASGI app; its lifespan runs the controllers."""
+    made = {spec.name: (spec, spec.make(platform)) for spec in specs}
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(c.run(), name=c.name) for _, parts in made.values() for c in parts.controllers]
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    mounts = []
+    for name, (spec, parts) in made.items():
+        mounts += [Mount(f"/services/{name}/{path}", app) for path, app in parts.mounts.items()]
+        mounts.append(Mount(f"/services/{name}", make_service_app(spec, parts, platform)))
+    return Starlette(routes=[Route("/services/health", health), *mounts], lifespan=lifespan)
+
+
+async def health(_request: Request) -> JSONResponse:
+    return JSONResponse({"status": "ok"})
+
+
+def make_service_app(spec: ServiceSpec, parts: Parts, platform: Platform) -> FastAPI:
+    app = FastAPI(title=f"LtAI {spec.title}", openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None)
+    app.state.platform = platform
+    app.state.resolver = platform.resolver
+    app.state.service_name = spec.name
+    problems.install(app)
+    app.include_router(parts.router, prefix="/api/v1")
+    return app
+
+
+async def serve(app: ASGIApp, host: str, port: int) -> None:
+    config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
+    await uvicorn.Server(config).serve()
+
+
+async def run(names: Sequence[str], settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. With the console among the services its pages are served too."""
+    platform = make_platform(settings)
+    app = build_app(load_specs(names), platform)
+    host, _, port = settings.services_bind.rpartition(":")
+    if settings.with_console:
+        from ltai_services.console import ConsoleSettings, listen, make_app
+
+        console = ConsoleSettings.from_environ()
+        listen(make_app(console), console.address, console.port)
+    await serve(app, host, int(port))
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        asyncio.run(run(sys.argv[1:], Settings()))
+    except ConfigProblem as problem:
+        print(problem.message, file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Tenants, members, quotas and admission."""

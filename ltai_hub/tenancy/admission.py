@@ -1,0 +1,113 @@
+"""The one door for everything that runs: permission, then quota at every level, then a reservation or a place in the queue.
+
+Call it inside the transaction that inserts the row of the workload: both are there, or neither.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.engine import Connection
+
+from ltai_hub.domain.quotas import Limit, Waiting, amounts_of, decide, too_big
+from ltai_hub.domain.tenants import Person
+from ltai_hub.domain.workloads import Kind, Resources
+from ltai_hub.errors import OverQuota
+from ltai_hub.tenancy import store
+from ltai_hub.tenancy.permit import permit
+
+
+@dataclass(frozen=True)
+class Ask:
+    kind: Kind
+    noun_id: str
+    user: str
+    tenant: str
+    flavor: str
+    resources: Resources
+    replicas: int = 1
+
+
+@dataclass(frozen=True)
+class Admission:
+    """``held``: may start now. Else ``position`` in the queue (1 is next) and why it waits."""
+
+    held: bool
+    position: int | None = None
+    reason: str = ""
+
+
+def admit(tx: Connection, person: Person, action: str, ask: Ask, now: datetime) -> Admission:
+    """Reserve or queue. A second call for the same open ask changes nothing and tells where it stands.
+
+    Raises Denied, NotFound, or OverQuota when the ask can never fit.
+    """
+    permit(tx, person, action, ask.tenant, owner=ask.user)
+    existing = waiting(tx, ask.kind, ask.noun_id)
+    if existing is not None:
+        return existing
+    tenant = store.get_tenant(tx, ask.tenant)
+    amounts = amounts_of(ask.resources, ask.replicas)
+    over = too_big(amounts, limits_for(tx, tenant.id, ask.user))
+    if over is not None:
+        raise OverQuota(over.never_fits(amounts[over.resource]), tenant=over.tenant, resource=over.resource, limit=over.limit)
+    store.insert_reservation(tx, ask.kind, ask.noun_id, ask.user, tenant.id, ask.flavor, ask.replicas, amounts, now)
+    admit_waiting(tx, now)
+    answer = waiting(tx, ask.kind, ask.noun_id)
+    if answer is None:
+        raise AssertionError("the reservation just made is not there")
+    return answer
+
+
+def limits_for(tx: Connection, tenant_id: int, user: str) -> tuple[Limit, ...]:
+    """Every limit that binds the user in the tenant, with what is held of it now."""
+    limits = []
+    for row in store.quotas_for(tx, tenant_id, user):
+        who = user if row.user else ""
+        used = store.used(tx, row.tenant_id, who, row.resource)
+        limits.append(Limit(row.tenant, row.tenant_name, who, row.resource, row.limit, used))
+    return tuple(limits)
+
+
+def release(tx: Connection, kind: Kind, noun_id: str, now: datetime) -> list[tuple[Kind, str]]:
+    """Give back what it held and admit who waits; returns who may start now. Releasing twice is fine."""
+    return admit_waiting(tx, now) if store.release_open(tx, kind, noun_id, now) else []
+
+
+def admit_waiting(tx: Connection, now: datetime) -> list[tuple[Kind, str]]:
+    """Hold everything of the queue that fits now; returns what was newly held."""
+    queue = {r.id: r for r in store.waiting_reservations(tx)}
+    held = []
+    for decision in decide(_with_limits(tx, queue)):
+        if decision.held:
+            reservation = queue[decision.reservation]
+            store.hold(tx, reservation, now)
+            held.append((Kind(reservation.kind), reservation.noun_id))
+    return held
+
+
+def waiting(tx: Connection, kind: Kind, noun_id: str) -> Admission | None:
+    """Where an open ask stands; None when there is none."""
+    found = store.find_open(tx, kind, noun_id)
+    if found is None:
+        return None
+    if found.state == store.HELD:
+        return Admission(held=True)
+    queue = {r.id: r for r in store.waiting_reservations(tx)}
+    decision = next(d for d in decide(_with_limits(tx, queue)) if d.reservation == found.id)
+    if decision.held:
+        # room appeared without anybody releasing (a quota was raised): the next pass holds it
+        return Admission(held=False, position=1, reason="starting as soon as the queue is looked at again")
+    return Admission(held=False, position=decision.position, reason=decision.reason)
+
+
+def _with_limits(tx: Connection, queue: dict[int, store.Reservation]) -> list[Waiting]:
+    cache: dict[tuple[int, str], tuple[Limit, ...]] = {}
+    found = []
+    for reservation in queue.values():
+        key = (reservation.tenant_id, reservation.user)
+        if key not in cache:
+            cache[key] = limits_for(tx, *key)
+        found.append(Waiting(reservation.id, reservation.amounts, cache[key]))
+    return found

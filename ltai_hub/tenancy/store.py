@@ -1,0 +1,331 @@
+"""SQL of tenants, members, quotas, profile assignments and reservations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CTE, Select, delete, func, insert, literal, or_, select, update
+from sqlalchemy.engine import Connection
+
+from ltai_hub.db.engine import new_id
+from ltai_hub.db.tables import (
+    environments,
+    members,
+    profile_assignments,
+    quotas,
+    reservation_amounts,
+    reservations,
+    tenants,
+    usage_intervals,
+)
+from ltai_hub.domain.permissions import Role
+from ltai_hub.domain.quotas import Amounts
+from ltai_hub.domain.tenants import Member, Quota, Tenant, TenantKind
+from ltai_hub.errors import NotFound
+from ltai_hub.slugs import shown
+
+WAITING, HELD, RELEASED = "waiting", "held", "released"
+
+
+# ---- the tree
+
+
+@dataclass(frozen=True)
+class Node:
+    id: int
+    slug: str
+    name: str
+
+
+def above(tenant_id: int) -> CTE:
+    """The tenant itself (distance 0) and everything above it."""
+    start = (
+        select(tenants.c.id, tenants.c.parent_id, literal(0).label("distance"))
+        .where(tenants.c.id == tenant_id)
+        .cte("above", recursive=True)
+    )
+    return start.union_all(
+        select(tenants.c.id, tenants.c.parent_id, (start.c.distance + 1).label("distance")).where(tenants.c.id == start.c.parent_id)
+    )
+
+
+def below(tenant_ids: Select[Any]) -> CTE:
+    """The chosen tenants and everything below them."""
+    start = tenant_ids.cte("below", recursive=True)
+    return start.union(select(tenants.c.id).where(tenants.c.parent_id == start.c.id))
+
+
+def path_of(tx: Connection, tenant_id: int) -> list[Node]:
+    """From the root down to the tenant."""
+    tree = above(tenant_id)
+    rows = tx.execute(
+        select(tenants.c.id, tenants.c.slug, tenants.c.name).join(tree, tree.c.id == tenants.c.id).order_by(tree.c.distance.desc())
+    )
+    return [Node(*row) for row in rows]
+
+
+def find_tenant(tx: Connection, slug: str) -> Tenant | None:
+    row = tx.execute(select(tenants).where(tenants.c.slug == slug)).mappings().first()
+    return None if row is None else _tenant(row, path_of(tx, row["id"]))
+
+
+def get_tenant(tx: Connection, slug: str) -> Tenant:
+    """Raises NotFound."""
+    found = find_tenant(tx, slug)
+    if found is None:
+        raise NotFound(f"there is no tenant {shown(slug)}")
+    return found
+
+
+def _tenant(row: Any, path: Sequence[Node]) -> Tenant:
+    parent = path[-2].slug if len(path) > 1 else None
+    return Tenant(row["id"], row["slug"], row["name"], TenantKind(row["kind"]), parent, tuple(n.name for n in path), row["created_at"])
+
+
+def all_tenants(tx: Connection) -> list[Tenant]:
+    """Every tenant, parents before children, siblings by name."""
+    rows = {row["id"]: row for row in tx.execute(select(tenants)).mappings()}
+
+    def path(tenant_id: int) -> list[Node]:
+        row = rows[tenant_id]
+        up = path(row["parent_id"]) if row["parent_id"] else []
+        return [*up, Node(row["id"], row["slug"], row["name"])]
+
+    return sorted((_tenant(row, path(row["id"])) for row in rows.values()), key=lambda t: (t.path, t.slug))
+
+
+def subtree(tx: Connection, slugs: Iterable[str]) -> set[str]:
+    """Slugs of these tenants and of all below them."""
+    tree = below(select(tenants.c.id).where(tenants.c.slug.in_(list(slugs))))
+    return set(tx.scalars(select(tenants.c.slug).join(tree, tree.c.id == tenants.c.id)))
+
+
+def insert_tenant(tx: Connection, slug: str, name: str, kind: TenantKind, parent: Tenant | None, at: datetime) -> Tenant:
+    tx.execute(insert(tenants).values(slug=slug, name=name, kind=kind, parent_id=parent.id if parent else None, created_at=at))
+    return get_tenant(tx, slug)
+
+
+def rename_tenant(tx: Connection, slug: str, name: str) -> None:
+    tx.execute(update(tenants).where(tenants.c.slug == slug).values(name=name))
+
+
+def delete_tenant(tx: Connection, tenant: Tenant) -> None:
+    tx.execute(delete(tenants).where(tenants.c.id == tenant.id))
+
+
+def has_children(tx: Connection, tenant: Tenant) -> bool:
+    return tx.execute(select(tenants.c.id).where(tenants.c.parent_id == tenant.id).limit(1)).first() is not None
+
+
+def has_history(tx: Connection, tenant: Tenant) -> bool:
+    """Whether anything ever ran or was charged in the tenant."""
+    tables = (reservations, usage_intervals, environments)
+    return any(tx.execute(select(t.c.id).where(t.c.tenant_id == tenant.id).limit(1)).first() is not None for t in tables)
+
+
+# ---- members
+
+
+def roles_of(tx: Connection, user: str) -> dict[str, Role]:
+    """Slug → effective role for every tenant the person is in, inherited ones included."""
+    direct = select(members.c.tenant_id.label("id"), members.c.role).where(members.c.user == user).cte("held", recursive=True)
+    tree = direct.union_all(select(tenants.c.id, direct.c.role).where(tenants.c.parent_id == direct.c.id))
+    best: dict[str, Role] = {}
+    for slug, name in tx.execute(select(tenants.c.slug, tree.c.role).join(tree, tree.c.id == tenants.c.id)):
+        role = Role(name)
+        if slug not in best or role.rank > best[slug].rank:
+            best[slug] = role
+    return best
+
+
+def direct_tenants(tx: Connection, user: str) -> list[str]:
+    """Tenants the person was put into directly, oldest first."""
+    query = select(tenants.c.slug).join(members, members.c.tenant_id == tenants.c.id).where(members.c.user == user)
+    return list(tx.scalars(query.order_by(members.c.added_at, tenants.c.id)))
+
+
+def members_of(tx: Connection, tenant: Tenant) -> list[Member]:
+    """Everybody with a role in the tenant; of several the strongest, with where it was given."""
+    tree = above(tenant.id)
+    query = (
+        select(members.c.user, members.c.role, tenants.c.slug, tree.c.distance)
+        .join(tree, tree.c.id == members.c.tenant_id)
+        .join(tenants, tenants.c.id == members.c.tenant_id)
+        .order_by(tree.c.distance)
+    )
+    best: dict[str, Member] = {}
+    for user, role, slug, distance in tx.execute(query):
+        member = Member(user, Role(role), slug if distance else None)
+        if user not in best or member.role.rank > best[user].role.rank:
+            best[user] = member
+    return sorted(best.values(), key=lambda m: (-m.role.rank, m.user))
+
+
+def put_member(tx: Connection, tenant: Tenant, user: str, role: Role, at: datetime) -> None:
+    key = (members.c.tenant_id == tenant.id) & (members.c.user == user)
+    if tx.execute(update(members).where(key).values(role=role)).rowcount == 0:
+        tx.execute(insert(members).values(tenant_id=tenant.id, user=user, role=role, added_at=at))
+
+
+def delete_member(tx: Connection, tenant: Tenant, user: str) -> bool:
+    return tx.execute(delete(members).where((members.c.tenant_id == tenant.id) & (members.c.user == user))).rowcount > 0
+
+
+def delete_memberships(tx: Connection, user: str) -> None:
+    tx.execute(delete(members).where(members.c.user == user))
+
+
+# ---- profiles
+
+
+def profiles_of(tx: Connection, slugs: Iterable[str]) -> dict[str, list[str]]:
+    """Tenant slug → names of the profiles assigned to it or to a tenant above it."""
+    start = select(tenants.c.id, tenants.c.id.label("top")).where(tenants.c.slug.in_(list(slugs))).cte("chain", recursive=True)
+    chain = start.union_all(select(tenants.c.parent_id, start.c.top).where((tenants.c.id == start.c.id) & tenants.c.parent_id.is_not(None)))
+    top = tenants.alias("top_tenant")
+    query = (
+        select(top.c.slug, profile_assignments.c.profile)
+        .join(chain, chain.c.top == top.c.id)
+        .join(profile_assignments, profile_assignments.c.tenant_id == chain.c.id)
+        .order_by(profile_assignments.c.profile)
+    )
+    found: dict[str, list[str]] = {}
+    for slug, profile in tx.execute(query):
+        names = found.setdefault(slug, [])
+        if profile not in names:
+            names.append(profile)
+    return found
+
+
+def assigned_profiles(tx: Connection, tenant: Tenant) -> list[str]:
+    query = select(profile_assignments.c.profile).where(profile_assignments.c.tenant_id == tenant.id)
+    return list(tx.scalars(query.order_by(profile_assignments.c.profile)))
+
+
+def assign_profile(tx: Connection, tenant: Tenant, profile: str) -> None:
+    if profile not in assigned_profiles(tx, tenant):
+        tx.execute(insert(profile_assignments).values(tenant_id=tenant.id, profile=profile))
+
+
+def unassign_profile(tx: Connection, tenant: Tenant, profile: str) -> bool:
+    key = (profile_assignments.c.tenant_id == tenant.id) & (profile_assignments.c.profile == profile)
+    return tx.execute(delete(profile_assignments).where(key)).rowcount > 0
+
+
+# ---- quotas
+
+
+def put_quota(tx: Connection, tenant: Tenant, user: str, resource: str, limit: float | None) -> None:
+    """Sets the limit; None removes it."""
+    key = (quotas.c.tenant_id == tenant.id) & (quotas.c.user == user) & (quotas.c.resource == resource)
+    tx.execute(delete(quotas).where(key))
+    if limit is not None:
+        tx.execute(insert(quotas).values(tenant_id=tenant.id, user=user, resource=resource, limit=limit))
+
+
+def quota_rows(tx: Connection, tenant: Tenant) -> list[Quota]:
+    """Quotas set at this tenant with what is held of each now; "*" rows carry used 0 (see ``used_by_user``)."""
+    rows = tx.execute(select(quotas).where(quotas.c.tenant_id == tenant.id).order_by(quotas.c.user, quotas.c.resource)).mappings().all()
+    return [
+        Quota(tenant.slug, r["user"], r["resource"], r["limit"], 0 if r["user"] == "*" else used(tx, tenant.id, r["user"], r["resource"]))
+        for r in rows
+    ]
+
+
+@dataclass(frozen=True)
+class QuotaRow:
+    tenant_id: int
+    tenant: str
+    tenant_name: str
+    user: str
+    resource: str
+    limit: float
+
+
+def quotas_for(tx: Connection, tenant_id: int, user: str) -> list[QuotaRow]:
+    """Every quota that binds ``user`` in the tenant: of the tenant and of all above it. A row for the user beats a "*" row."""
+    tree = above(tenant_id)
+    query = (
+        select(quotas.c.tenant_id, tenants.c.slug, tenants.c.name, quotas.c.user, quotas.c.resource, quotas.c.limit)
+        .join(tree, tree.c.id == quotas.c.tenant_id)
+        .join(tenants, tenants.c.id == quotas.c.tenant_id)
+        .where(or_(quotas.c.user == "", quotas.c.user == "*", quotas.c.user == user))
+        .order_by(tree.c.distance, quotas.c.user, quotas.c.resource)
+    )
+    rows = [QuotaRow(*row) for row in tx.execute(query)]
+    own = {(r.tenant_id, r.resource) for r in rows if r.user == user and user}
+    return [r for r in rows if r.user != "*" or (r.tenant_id, r.resource) not in own]
+
+
+def used(tx: Connection, tenant_id: int, user: str, resource: str) -> float:
+    """What is held of a resource in the tenant and everything below it, by one user or ("") by all."""
+    tree = below(select(tenants.c.id).where(tenants.c.id == tenant_id))
+    query = (
+        select(func.coalesce(func.sum(reservation_amounts.c.amount), 0.0))
+        .join(reservations, reservations.c.id == reservation_amounts.c.reservation_id)
+        .join(tree, tree.c.id == reservations.c.tenant_id)
+        .where((reservations.c.state == HELD) & (reservation_amounts.c.resource == resource))
+    )
+    if user:
+        query = query.where(reservations.c.user == user)
+    return float(tx.execute(query).scalar_one())
+
+
+# ---- reservations
+
+
+@dataclass(frozen=True)
+class Reservation:
+    id: int
+    kind: str
+    noun_id: str
+    user: str
+    tenant_id: int
+    state: str
+    amounts: Amounts
+
+
+def insert_reservation(
+    tx: Connection, kind: str, noun_id: str, user: str, tenant_id: int, flavor: str, replicas: int, amounts: Amounts, at: datetime
+) -> int:
+    values = {"kind": kind, "noun_id": noun_id, "user": user, "tenant_id": tenant_id, "flavor": flavor, "replicas": replicas}
+    done = tx.execute(insert(reservations).values(**values, amounts=dict(amounts), state=WAITING, asked_at=at))
+    return new_id(done)
+
+
+def hold(tx: Connection, reservation: Reservation, at: datetime) -> None:
+    tx.execute(update(reservations).where(reservations.c.id == reservation.id).values(state=HELD, held_at=at))
+    if reservation.amounts:
+        rows = [{"reservation_id": reservation.id, "resource": name, "amount": amount} for name, amount in reservation.amounts.items()]
+        tx.execute(insert(reservation_amounts), rows)
+
+
+def release_open(tx: Connection, kind: str, noun_id: str, at: datetime) -> bool:
+    """Whether there was an open one."""
+    found = find_open(tx, kind, noun_id)
+    if found is None:
+        return False
+    tx.execute(update(reservations).where(reservations.c.id == found.id).values(state=RELEASED, released_at=at))
+    tx.execute(delete(reservation_amounts).where(reservation_amounts.c.reservation_id == found.id))
+    return True
+
+
+def find_open(tx: Connection, kind: str, noun_id: str) -> Reservation | None:
+    query = select(reservations).where(
+        (reservations.c.kind == kind) & (reservations.c.noun_id == noun_id) & (reservations.c.state != RELEASED)
+    )
+    row = tx.execute(query).mappings().first()
+    return None if row is None else _reservation(row)
+
+
+def waiting_reservations(tx: Connection) -> list[Reservation]:
+    """The queue, first come first."""
+    query = select(reservations).where(reservations.c.state == WAITING).order_by(reservations.c.asked_at, reservations.c.id)
+    return [_reservation(row) for row in tx.execute(query).mappings()]
+
+
+def _reservation(row: Any) -> Reservation:
+    return Reservation(row["id"], row["kind"], row["noun_id"], row["user"], row["tenant_id"], row["state"], row["amounts"])

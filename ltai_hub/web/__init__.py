@@ -1,0 +1,1 @@
+"""What every REST service needs: callers, permissions, problems, paging."""

@@ -1,0 +1,1 @@
+"""REST services of the platform; one folder each, the same few files in each."""

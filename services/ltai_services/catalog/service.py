@@ -1,0 +1,158 @@
+"""The verbs of the catalogue; the rows themselves come from ``spawner_profiles/*.yaml``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform as machine
+from pathlib import Path
+
+from ltai_hub.catalog.images import build_image, image_log, image_state
+
+from ltai_hub.backends.base import AcceleratorUse, MeasuresUse
+from ltai_hub.catalog.load import picture_uri
+from ltai_hub.domain.catalog import Flavor, Image, Profile, is_usable
+from ltai_hub.errors import Conflict, Denied, NotFound, Problem
+from ltai_hub.metering.costs import hourly_price
+from ltai_hub.service import Platform
+from ltai_hub.tenancy import store
+from ltai_hub.tenancy.permit import permit, permitted_tenants
+from ltai_hub.units import machine_size
+from ltai_hub.web.callers import Caller
+from ltai_services.catalog.models import FlavorOut, ImageOut, ProfileOut
+
+log = logging.getLogger("ltai.catalog")
+
+
+class CatalogService:
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
+        self.database = platform.database
+        self.catalog = platform.catalog
+        self._builds: dict[str, asyncio.Task[Path]] = {}
+
+    async def list_flavors(self) -> list[FlavorOut]:
+        backend = self.platform.backend
+        devices = await backend.accelerators() if isinstance(backend, MeasuresUse) else []
+        return await asyncio.to_thread(self._flavors, devices)
+
+    def _flavors(self, devices: list[AcceleratorUse]) -> list[FlavorOut]:
+        cpu, memory = machine_size()
+        now = self.platform.clock()
+        with self.database.reading() as tx:
+            return [
+                self._flavor_out(flavor, hourly_price(tx, name, now), is_usable(flavor, cpu, memory, machine.machine(), devices))
+                for name, flavor in self.catalog.flavors.items()
+            ]
+
+    def _flavor_out(self, flavor: Flavor, price: int, usable: bool) -> FlavorOut:
+        amounts = flavor.resources
+        return FlavorOut(
+            name=flavor.name,
+            title=flavor.title.as_dict(),
+            cpu=amounts.cpu,
+            memory=amounts.memory,
+            disk=amounts.disk,
+            accelerator=amounts.accelerator,
+            accelerator_count=amounts.accelerator_count,
+            accelerator_title=flavor.accelerator_title,
+            architecture=amounts.architecture,
+            price_micro_per_hour=price,
+            currency=self.platform.settings.currency,
+            simulated=flavor.simulated,
+            available_now=usable,
+        )
+
+    def list_images(self) -> list[ImageOut]:
+        return [self._image_out(image) for image in self.catalog.images.values()]
+
+    def get_image(self, name: str) -> ImageOut:
+        return self._image_out(self.catalog.get_image(name))
+
+    def _image_out(self, image: Image) -> ImageOut:
+        state = image_state(self.platform.settings.folder, image)
+        return ImageOut(
+            name=image.name,
+            title=image.title.as_dict(),
+            description=image.description.as_dict(),
+            framework=image.framework,
+            version=image.version,
+            state=state.state,
+            progress=state.progress,
+            message=state.message,
+            requirements=list(image.requirements),
+            container=image.container,
+        )
+
+    async def build(self, caller: Caller, name: str) -> ImageOut:
+        """Begin building; the image's state tells how far it is."""
+        if not caller.admin:
+            raise Denied("only platform administrators build images by hand; images are built by themselves when first used")
+        image = self.catalog.get_image(name)
+        running = self._builds.get(name)
+        if running is not None and not running.done():
+            raise Conflict(f"the image {name} is being built already")
+        task = asyncio.create_task(build_image(self.platform.settings.folder, image))
+        task.add_done_callback(_log_failure)
+        self._builds[name] = task
+        await asyncio.sleep(0.05)
+        return self._image_out(image)
+
+    def read_log(self, name: str) -> str:
+        """The log of the last build. Raises NotFound when there was none."""
+        self.catalog.get_image(name)
+        path = image_log(self.platform.settings.folder, name)
+        if not path.exists():
+            raise NotFound(f"the image {name} was never built here")
+        return path.read_text(errors="replace")
+
+    def list_profiles(self, caller: Caller, tenant: str | None) -> list[ProfileOut]:
+        """Profiles the caller may use: of one tenant, or of all they are in (each tenant's on its own row)."""
+        with self.database.reading() as tx:
+            if tenant:
+                permit(tx, caller, "profiles:read", tenant)
+                slugs = {tenant}
+            else:
+                slugs = permitted_tenants(tx, caller, "profiles:read", own=True)
+            offers = store.profiles_of(tx, slugs)
+            now = self.platform.clock()
+            return [
+                self._profile_out(self.catalog.profiles[name], slug, hourly_price(tx, self.catalog.profiles[name].flavor, now))
+                for slug in sorted(offers)
+                for name in offers[slug]
+                if name in self.catalog.profiles
+            ]
+
+    def all_profiles(self) -> list[ProfileOut]:
+        """Every row of the catalogue, for those who assign them."""
+        now = self.platform.clock()
+        with self.database.reading() as tx:
+            return [self._profile_out(p, "", hourly_price(tx, p.flavor, now)) for p in self.catalog.profiles.values()]
+
+    def _profile_out(self, profile: Profile, tenant: str, price: int) -> ProfileOut:
+        state = image_state(self.platform.settings.folder, self.catalog.images[profile.image])
+        return ProfileOut(
+            name=profile.name,
+            title=profile.title.as_dict(),
+            description=profile.description.as_dict(),
+            image=profile.image,
+            flavor=profile.flavor,
+            images=list(profile.images) or [profile.image],
+            flavors=list(profile.flavors) or [profile.flavor],
+            picture=picture_uri(self.platform.settings.catalog, profile),
+            ready=state.state == "ready",
+            price_micro_per_hour=price,
+            currency=self.platform.settings.currency,
+            tenant=tenant,
+        )
+
+
+def _log_failure(task: asyncio.Task[Path]) -> None:
+    """A failed build is told by the image's state; here it only must not vanish unread."""
+    if task.cancelled():
+        return
+    error = task.exception()
+    if isinstance(error, Problem):
+        log.warning("image build failed: %s", error.message)
+    elif error is not None:
+        log.error("image build failed", exc_info=error)

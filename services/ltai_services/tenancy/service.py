@@ -1,0 +1,317 @@
+"""The verbs: permission, then one transaction."""
+
+from __future__ import annotations
+
+import re
+from asyncio import to_thread
+
+from sqlalchemy.engine import Connection
+
+from ltai_hub.accounts.service import Accounts
+from ltai_hub.accounts.store import Account
+from ltai_hub.domain.permissions import ACTIONS, Role, actions_of
+from ltai_hub.domain.quotas import ACCELERATOR, PLAIN_RESOURCES
+from ltai_hub.domain.tenants import Tenant
+from ltai_hub.errors import BadInput, Conflict, Denied, NotFound
+from ltai_hub.metering import store as metering
+from ltai_hub.service import Platform
+from ltai_hub.slugs import check_title, make_slug, shown
+from ltai_hub.tenancy import store
+from ltai_hub.tenancy.admission import admit_waiting, limits_for
+from ltai_hub.tenancy.permit import default_tenant, permit, permitted_tenants
+from ltai_hub.web.callers import Caller
+from ltai_services.tenancy.models import (
+    EventOut,
+    InviteOut,
+    Me,
+    MemberOut,
+    MeTenant,
+    NewQuota,
+    NewTenant,
+    NewUser,
+    ProfileOut,
+    QuotaOut,
+    TenantOut,
+    TenantRole,
+    UserChange,
+    UserOut,
+)
+
+SLUG = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
+
+
+class TenancyService:
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
+        self.database = platform.database
+        self.accounts = Accounts(platform.database, platform.clock)
+
+    # ---- oneself
+
+    def me(self, caller: Caller) -> Me:
+        account = self.accounts.find(caller.name)
+        with self.database.reading() as tx:
+            roles = store.roles_of(tx, caller.name)
+            seen = [t for t in store.all_tenants(tx) if caller.admin or t.slug in roles]
+            direct = store.direct_tenants(tx, caller.name)
+        everything = sorted(ACTIONS)
+        return Me(
+            name=caller.name,
+            display_name=account.display_name if account else caller.name,
+            admin=caller.admin,
+            language=account.language if account else "",
+            tenants=[MeTenant(slug=t.slug, name=t.name, path=list(t.path), kind=t.kind, role=roles.get(t.slug)) for t in seen],
+            default_tenant=direct[0] if direct else None,
+            actions={t.slug: everything if caller.admin else actions_of(roles[t.slug]) for t in seen},
+        )
+
+    # ---- tenants
+
+    def list_tenants(self, caller: Caller, text: str) -> list[TenantOut]:
+        with self.database.reading() as tx:
+            visible = permitted_tenants(tx, caller, "tenants:read", own=True)
+            roles = store.roles_of(tx, caller.name)
+            found = [t for t in store.all_tenants(tx) if t.slug in visible and text.lower() in " ".join((*t.path, t.slug)).lower()]
+            return [self._tenant_out(tx, tenant, roles.get(tenant.slug)) for tenant in found]
+
+    def get_tenant(self, caller: Caller, slug: str) -> TenantOut:
+        with self.database.reading() as tx:
+            permit(tx, caller, "tenants:read", slug)
+            return self._tenant_out(tx, store.get_tenant(tx, slug), store.roles_of(tx, caller.name).get(slug))
+
+    def create_tenant(self, caller: Caller, new: NewTenant) -> TenantOut:
+        name = check_title(new.name, "tenant")
+        slug = make_slug(name) if new.slug is None else new.slug
+        if not SLUG.fullmatch(slug):
+            raise BadInput(f"{shown(slug)} cannot be a slug: use 1 to 40 of a-z, 0-9 and '-', beginning with a letter")
+        with self.database.transaction() as tx:
+            parent = self._parent(tx, caller, new.parent)
+            if store.find_tenant(tx, slug):
+                raise Conflict(f"the slug {slug} is taken by another tenant; choose another name or give a slug of your own")
+            tenant = store.insert_tenant(tx, slug, name, new.kind, parent, self.platform.clock())
+            self._event(tx, caller, tenant, "created", "")
+            return self._tenant_out(tx, tenant, store.roles_of(tx, caller.name).get(slug))
+
+    def _parent(self, tx: Connection, caller: Caller, parent: str | None) -> Tenant | None:
+        if parent is not None:
+            permit(tx, caller, "tenants:create", parent)
+            return store.get_tenant(tx, parent)
+        if not caller.admin:
+            raise Denied(f"{caller.name} is no platform administrator, and only they may make an organisation; name a tenant above")
+        return None
+
+    def rename_tenant(self, caller: Caller, slug: str, name: str) -> TenantOut:
+        title = check_title(name, "tenant")
+        with self.database.transaction() as tx:
+            permit(tx, caller, "tenants:update", slug)
+            store.rename_tenant(tx, slug, title)
+            return self._tenant_out(tx, store.get_tenant(tx, slug), store.roles_of(tx, caller.name).get(slug))
+
+    def delete_tenant(self, caller: Caller, slug: str) -> None:
+        with self.database.transaction() as tx:
+            permit(tx, caller, "tenants:delete", slug)
+            tenant = store.get_tenant(tx, slug)
+            if store.has_children(tx, tenant):
+                raise Conflict(f"{tenant.name} has tenants below it; delete those first")
+            if store.has_history(tx, tenant):
+                raise Conflict(f"{tenant.name} has environments, jobs, endpoints or bills; tenants with a history are kept")
+            store.delete_tenant(tx, tenant)
+
+    def _tenant_out(self, tx: Connection, tenant: Tenant, role: Role | None) -> TenantOut:
+        return TenantOut(
+            slug=tenant.slug,
+            name=tenant.name,
+            kind=tenant.kind,
+            parent=tenant.parent,
+            path=list(tenant.path),
+            depth=tenant.depth,
+            members=len(store.members_of(tx, tenant)),
+            role=role,
+            created_at=tenant.created_at,
+        )
+
+    # ---- members
+
+    def list_members(self, caller: Caller, slug: str) -> list[MemberOut]:
+        with self.database.reading() as tx:
+            permit(tx, caller, "members:read", slug)
+            found = store.members_of(tx, store.get_tenant(tx, slug))
+        names = self.accounts.display_names([m.user for m in found])
+        return [MemberOut(user=m.user, display_name=names.get(m.user, m.user), role=m.role, inherited_from=m.inherited_from) for m in found]
+
+    def put_member(self, caller: Caller, slug: str, user: str, role: Role) -> MemberOut:
+        account = self.accounts.get(user)
+        with self.database.transaction() as tx:
+            permit(tx, caller, "members:write", slug)
+            tenant = store.get_tenant(tx, slug)
+            self._check_rank(tx, caller, tenant, user, role)
+            store.put_member(tx, tenant, user, role, self.platform.clock())
+            self._event(tx, caller, tenant, "member", f"{user} is {role}", user)
+        return MemberOut(user=user, display_name=account.display_name, role=role, inherited_from=None)
+
+    def delete_member(self, caller: Caller, slug: str, user: str) -> None:
+        with self.database.transaction() as tx:
+            permit(tx, caller, "members:write", slug)
+            tenant = store.get_tenant(tx, slug)
+            self._check_rank(tx, caller, tenant, user, Role.VIEWER)
+            if not store.delete_member(tx, tenant, user):
+                raise NotFound(f"{user} was not put into {tenant.name} directly; look in the tenants above it")
+            self._event(tx, caller, tenant, "member", f"{user} was removed", user)
+
+    def _check_rank(self, tx: Connection, caller: Caller, tenant: Tenant, user: str, role: Role) -> None:
+        """Nobody gives or takes a role above their own."""
+        if caller.admin:
+            return
+        own = store.roles_of(tx, caller.name)[tenant.slug]
+        theirs = next((m.role for m in store.members_of(tx, tenant) if m.user == user), Role.VIEWER)
+        highest = max(role, theirs, key=lambda r: r.rank)
+        if highest.rank > own.rank:
+            raise Denied(f"{caller.name} is {own} in {tenant.name} and may not give or take the role {highest}")
+
+    # ---- profiles
+
+    def list_profiles(self, caller: Caller, slug: str) -> list[ProfileOut]:
+        with self.database.reading() as tx:
+            permit(tx, caller, "profiles:read", slug)
+            here = store.assigned_profiles(tx, store.get_tenant(tx, slug))
+            names = store.profiles_of(tx, [slug]).get(slug, [])
+        return [ProfileOut(profile=name, inherited=name not in here) for name in names]
+
+    def assign_profile(self, caller: Caller, slug: str, profile: str) -> None:
+        self.platform.catalog.get_profile(profile)
+        with self.database.transaction() as tx:
+            permit(tx, caller, "profiles:assign", slug)
+            tenant = store.get_tenant(tx, slug)
+            store.assign_profile(tx, tenant, profile)
+            self._event(tx, caller, tenant, "profile", f"{profile} was assigned")
+
+    def unassign_profile(self, caller: Caller, slug: str, profile: str) -> None:
+        with self.database.transaction() as tx:
+            permit(tx, caller, "profiles:assign", slug)
+            tenant = store.get_tenant(tx, slug)
+            if not store.unassign_profile(tx, tenant, profile):
+                raise NotFound(f"{profile} is not assigned to {tenant.name} itself; look in the tenants above it")
+            self._event(tx, caller, tenant, "profile", f"{profile} was taken back")
+
+    # ---- quotas
+
+    def list_quotas(self, caller: Caller, slug: str) -> list[QuotaOut]:
+        """Quotas set at the tenant; for members, those that bind them with what they use."""
+        with self.database.reading() as tx:
+            permit(tx, caller, "quotas:read", slug)
+            tenant = store.get_tenant(tx, slug)
+            if slug in permitted_tenants(tx, caller, "quotas:read"):
+                return [
+                    QuotaOut(tenant=q.tenant, tenant_name=tenant.name, user=q.user or None, resource=q.resource, limit=q.limit, used=q.used)
+                    for q in store.quota_rows(tx, tenant)
+                ]
+            return self._binding(tx, tenant, caller.name)
+
+    def my_quotas(self, caller: Caller, slug: str | None) -> list[QuotaOut]:
+        """Every quota that binds the caller in a tenant (the default one when none is named)."""
+        with self.database.reading() as tx:
+            name = slug or default_tenant(tx, caller.name)
+            permit(tx, caller, "quotas:read", name)
+            return self._binding(tx, store.get_tenant(tx, name), caller.name)
+
+    def _binding(self, tx: Connection, tenant: Tenant, user: str) -> list[QuotaOut]:
+        return [
+            QuotaOut(tenant=q.tenant, tenant_name=q.tenant_name, user=q.user or None, resource=q.resource, limit=q.limit, used=q.used)
+            for q in limits_for(tx, tenant.id, user)
+        ]
+
+    def put_quota(self, caller: Caller, slug: str, new: NewQuota) -> list[QuotaOut]:
+        kinds = {flavor.resources.accelerator for flavor in self.platform.catalog.flavors.values()} - {""}
+        if new.resource not in PLAIN_RESOURCES and new.resource.removeprefix(ACCELERATOR) not in kinds:
+            known = ", ".join([*PLAIN_RESOURCES, *(ACCELERATOR + kind for kind in sorted(kinds))])
+            raise BadInput(f"there is no resource {shown(new.resource)}; choose one of {known}")
+        if new.user not in (None, "", "*"):
+            self.accounts.get(str(new.user))
+        with self.database.transaction() as tx:
+            permit(tx, caller, "quotas:write", slug)
+            self._check_not_own_ceiling(tx, caller, slug)
+            tenant = store.get_tenant(tx, slug)
+            store.put_quota(tx, tenant, new.user or "", new.resource, new.limit)
+            whose = {None: "the tenant", "": "the tenant", "*": "each user"}.get(new.user, new.user)
+            self._event(tx, caller, tenant, "quota", f"{new.resource} of {whose} is {'unlimited' if new.limit is None else new.limit}")
+            admit_waiting(tx, self.platform.clock())
+        return self.list_quotas(caller, slug)
+
+    def _check_not_own_ceiling(self, tx: Connection, caller: Caller, slug: str) -> None:
+        """An admin of a tenant divides it among those below; the tenant's own limit is set from above."""
+        if caller.admin:
+            return
+        tenant = store.get_tenant(tx, slug)
+        above = store.roles_of(tx, caller.name).get(tenant.parent or "")
+        if above is not Role.ADMIN:
+            raise Denied(f"the quota of {tenant.name} is set by an administrator of the tenant above it")
+
+    # ---- accounts
+
+    def list_users(self, text: str, limit: int, offset: int) -> tuple[list[UserOut], int]:
+        found, total = self.accounts.search(text, limit, offset)
+        return [self._user_out(account) for account in found], total
+
+    def get_user(self, name: str) -> UserOut:
+        return self._user_out(self.accounts.get(name))
+
+    async def create_user(self, new: NewUser) -> UserOut:
+        """The account, known to the hub at once so that tokens and servers can be made for it."""
+        account = await to_thread(self.accounts.create, new.name, new.display_name, new.admin, new.password, new.language)
+        await self.platform.hub.ensure_user(account.name)
+        return self._user_out(account)
+
+    async def change_user(self, caller: Caller, name: str, change: UserChange) -> UserOut:
+        if name == caller.name and (change.admin is False or change.disabled):
+            raise Conflict("you cannot take the administrator's rights from yourself or disable yourself; ask another administrator")
+        account = await to_thread(self.accounts.update, name, change.display_name, change.admin, change.disabled, change.language)
+        if change.admin is not None:
+            await self.platform.hub.ensure_user(name)
+            await self.platform.hub.set_admin(name, change.admin)
+        if change.disabled:
+            # a disabled person's tokens and running servers must not live on
+            await self.platform.hub.delete_user(name)
+        return self._user_out(account)
+
+    async def delete_user(self, caller: Caller, name: str) -> None:
+        """The account and its tokens go; home, models and bills stay."""
+        if name == caller.name:
+            raise Conflict("you cannot delete yourself; ask another administrator")
+        await to_thread(self.accounts.get, name)
+        await self.platform.hub.delete_user(name)
+        await to_thread(self.accounts.delete, name)
+        with self.database.transaction() as tx:
+            store.delete_memberships(tx, name)
+
+    def invite(self, name: str, hours: float) -> InviteOut:
+        invitation = self.accounts.invite(name, hours=hours)
+        return InviteOut(link=invitation.link(self.platform.settings.public_url), expires_at=invitation.expires_at)
+
+    def _user_out(self, account: Account) -> UserOut:
+        with self.database.reading() as tx:
+            direct = store.direct_tenants(tx, account.name)
+            roles = store.roles_of(tx, account.name)
+        return UserOut(
+            name=account.name,
+            display_name=account.display_name,
+            admin=account.admin,
+            disabled=account.disabled,
+            language=account.language,
+            created_at=account.created_at,
+            last_login_at=account.last_login_at,
+            tenants=[TenantRole(slug=slug, role=roles[slug]) for slug in direct],
+        )
+
+    # ---- history
+
+    def list_events(
+        self, caller: Caller, limit: int, offset: int, tenant: str | None, noun: str | None, noun_id: str | None
+    ) -> list[EventOut]:
+        with self.database.reading() as tx:
+            scope = None if caller.admin else metering.Scope(permitted_tenants(tx, caller, "events:read"), caller.name)
+            found = metering.list_events(tx, limit, offset, scope, tenant, noun, noun_id)
+        return [EventOut(**{name: getattr(event, name) for name in EventOut.model_fields}) for event in found]
+
+    def _event(self, tx: Connection, caller: Caller, tenant: Tenant, what: str, reason: str, user: str = "") -> None:
+        at = self.platform.clock()
+        metering.insert_event(tx, at, "tenant", tenant.slug, tenant.name, user or caller.name, tenant.slug, caller.name, None, what, reason)

@@ -1,0 +1,199 @@
+"""The platform's own calls to MLflow: workspaces, runs of jobs, the model registry.
+
+MLflow listens on a unix socket only the platform can open and trusts the header ``X-MLFLOW-WORKSPACE``;
+REST API: https://mlflow.org/docs/latest/rest-api.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from ltai_hub.errors import BadInput, Conflict, NotFound, Problem, Unavailable
+
+PREFIX = "/services/models/mlflow"
+WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
+# Host and no Origin: MLflow's own check against DNS rebinding lets loopback through.
+HOST = "127.0.0.1"
+ENDED = ("FINISHED", "FAILED", "KILLED")
+MANY = 1000
+
+PROBLEMS: dict[str, type[Problem]] = {
+    "RESOURCE_DOES_NOT_EXIST": NotFound,
+    "RESOURCE_ALREADY_EXISTS": Conflict,
+    "INVALID_PARAMETER_VALUE": BadInput,
+    "BAD_REQUEST": BadInput,
+    "INVALID_STATE": Conflict,
+}
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A run to be made; ``experiment`` is a name."""
+
+    workspace: str
+    experiment: str
+    name: str
+    user: str
+    tags: Mapping[str, str]
+    started_at: datetime
+
+
+@dataclass(frozen=True)
+class Run:
+    run_id: str
+    experiment_id: str
+
+
+class Tracking:
+    """Every method is one conversation with MLflow. Raises Unavailable when it does not answer."""
+
+    def __init__(self, socket: Path, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._client = httpx.AsyncClient(
+            transport=transport or httpx.AsyncHTTPTransport(uds=str(socket), retries=1), base_url=f"http://{HOST}{PREFIX}", timeout=30
+        )
+        self._workspaces: set[str] = set()
+        self._experiments: dict[tuple[str, str], str] = {}
+
+    async def ensure_workspace(self, name: str) -> None:
+        """One workspace a tenant, made when first needed."""
+        if name in self._workspaces:
+            return
+        try:
+            await self.call("default", "POST", "3.0/mlflow/workspaces", {"name": name})
+        except Conflict:
+            pass
+        self._workspaces.add(name)
+
+    async def create_run(self, new: NewRun) -> Run:
+        try:
+            return await self._create_run(new)
+        except (NotFound, Conflict, BadInput):
+            # The experiment was deleted or its workspace is new: what was remembered is not true any more.
+            self._experiments.pop((new.workspace, new.experiment), None)
+            self._workspaces.discard(new.workspace)
+            return await self._create_run(new)
+
+    async def end_run(self, workspace: str, run_id: str, status: str, at: datetime) -> None:
+        """Unless the user's own code has ended it; a run that was deleted is fine."""
+        try:
+            info = (await self.get_run(workspace, run_id))["info"]
+            if info["status"] not in ENDED:
+                body = {"run_id": run_id, "status": status, "end_time": int(at.timestamp() * 1000)}
+                await self.call(workspace, "POST", "2.0/mlflow/runs/update", body)
+        except (NotFound, Conflict, BadInput):
+            return
+
+    async def get_run(self, workspace: str, run_id: str) -> dict[str, Any]:
+        """ "info", "data" (metrics, params, tags), "outputs". Raises NotFound."""
+        run: dict[str, Any] = (await self.call(workspace, "GET", "2.0/mlflow/runs/get", {"run_id": run_id}))["run"]
+        return run
+
+    async def delete_run(self, workspace: str, run_id: str) -> None:
+        try:
+            await self.call(workspace, "POST", "2.0/mlflow/runs/delete", {"run_id": run_id})
+        except (NotFound, Conflict, BadInput):
+            return
+
+    async def logged_models(self, workspace: str, experiment_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Models the run logged ("info", "data"), newest first."""
+        body = {"experiment_ids": [experiment_id], "filter": f"source_run_id = '{run_id}'", "max_results": 50}
+        found: list[dict[str, Any]] = (await self.call(workspace, "POST", "2.0/mlflow/logged-models/search", body)).get("models", [])
+        return sorted(found, key=lambda model: -int(model["info"]["creation_timestamp_ms"]))
+
+    async def call(self, workspace: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """One REST call below ``/api``; ``body`` is the query for GET. Raises NotFound, Conflict, BadInput, Unavailable."""
+        kind = "params" if method == "GET" else "json"
+        try:
+            reply = await self._client.request(method, f"/api/{path}", headers={WORKSPACE_HEADER: workspace}, **{kind: body})  # type: ignore[arg-type]
+        except httpx.HTTPError as error:
+            raise Unavailable(f"the experiment tracker (MLflow) does not answer ({type(error).__name__}); try again in a moment") from error
+        if reply.is_success:
+            found: dict[str, Any] = reply.json() if reply.content else {}
+            return found
+        raise mlflow_problem(reply)
+
+    async def read_artifact(self, workspace: str, path: str, query: Mapping[str, str]) -> bytes:
+        """A file of a run or model; ``path`` as the UI asks for it, below the prefix."""
+        try:
+            reply = await self._client.get(path, params=query, headers={WORKSPACE_HEADER: workspace})
+        except httpx.HTTPError as error:
+            raise Unavailable(f"the experiment tracker (MLflow) does not answer ({type(error).__name__})") from error
+        if not reply.is_success:
+            raise mlflow_problem(reply)
+        return reply.content
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _create_run(self, new: NewRun) -> Run:
+        experiment = await self._experiment(new.workspace, new.experiment)
+        tags = {"mlflow.user": new.user, "mlflow.runName": new.name, **new.tags}
+        body = {
+            "experiment_id": experiment,
+            "user_id": new.user,
+            "run_name": new.name,
+            "start_time": int(new.started_at.timestamp() * 1000),
+            "tags": to_pairs(tags),
+        }
+        made = await self.call(new.workspace, "POST", "2.0/mlflow/runs/create", body)
+        return Run(made["run"]["info"]["run_id"], experiment)
+
+    async def _experiment(self, workspace: str, name: str) -> str:
+        known = self._experiments.get((workspace, name))
+        if known is None:
+            await self.ensure_workspace(workspace)
+            known = self._experiments[workspace, name] = await self._find_or_make(workspace, name)
+        return known
+
+    async def _find_or_make(self, workspace: str, name: str) -> str:
+        try:
+            found = (await self.call(workspace, "GET", "2.0/mlflow/experiments/get-by-name", {"experiment_name": name}))["experiment"]
+        except NotFound:
+            return str((await self.call(workspace, "POST", "2.0/mlflow/experiments/create", {"name": name}))["experiment_id"])
+        if found.get("lifecycle_stage") == "deleted":
+            await self.call(workspace, "POST", "2.0/mlflow/experiments/restore", {"experiment_id": found["experiment_id"]})
+        return str(found["experiment_id"])
+
+
+def mlflow_problem(reply: httpx.Response) -> Problem:
+    try:
+        error = reply.json()
+    except ValueError:
+        error = {}
+    kind = PROBLEMS.get(str(error.get("error_code", "")), NotFound if reply.status_code == 404 else Unavailable)
+    return kind(str(error.get("message") or f"the experiment tracker (MLflow) answered {reply.status_code}"))
+
+
+def to_pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
+    """MLflow's form of a mapping."""
+    return [{"key": key, "value": value} for key, value in values.items()]
+
+
+def from_pairs(pairs: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
+    return {str(pair["key"]): pair.get("value", "") for pair in pairs or ()}
+
+
+def make_tracking(socket: Path) -> Tracking:
+    """One client a socket in this process: the services share its connections and what it remembers."""
+    if socket not in _SHARED:
+        _SHARED[socket] = Tracking(socket)
+    return _SHARED[socket]
+
+
+_SHARED: dict[Path, Tracking] = {}
+
+
+async def first(*calls: Any) -> list[Any]:
+    """Several conversations at once; the first error wins and the others are waited for."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return list(results)

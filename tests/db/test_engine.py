@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+from sqlalchemy import select, update
+
+from ltai_hub.db.engine import Database
+from ltai_hub.db.tables import tenants
+from tests.factories import a_database, a_tenant
+
+PROCESSES, ROUNDS = 6, 100
+
+
+def count_up(url: str) -> None:
+    database = Database(url)
+    for _ in range(ROUNDS):
+        with database.transaction() as tx:
+            number = int(tx.execute(select(tenants.c.name)).scalar_one())
+            tx.execute(update(tenants).values(name=str(number + 1)))
+
+
+def test_no_update_of_six_processes_is_lost(tmp_path: Path) -> None:
+    """With SQLAlchemy's defaults more than half of them were."""
+    database = a_database(tmp_path)
+    with database.transaction() as tx:
+        a_tenant(tx, "counter")
+        tx.execute(update(tenants).values(name="0"))
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=count_up, args=(database.url,)) for _ in range(PROCESSES)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * PROCESSES
+    with database.reading() as tx:
+        assert tx.execute(select(tenants.c.name)).scalar_one() == str(PROCESSES * ROUNDS)
+
+
+def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
+    database = a_database(tmp_path)
+    try:
+        with database.transaction() as tx:
+            a_tenant(tx, "half")
+            raise RuntimeError("in the middle")
+    except RuntimeError:
+        pass
+    with database.reading() as tx:
+        assert tx.execute(select(tenants.c.slug)).all() == []

@@ -1,0 +1,60 @@
+"""Values for tests: ``database = a_database(tmp_path)``, ``tree(tx)``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy.engine import Connection
+
+import ltai_hub.accounts.tables
+import ltai_hub.db.tables  # noqa: F401
+from ltai_hub.db.base import metadata
+from ltai_hub.db.engine import Database
+from ltai_hub.domain.permissions import Role
+from ltai_hub.domain.tenants import Person, Tenant, TenantKind
+from ltai_hub.domain.workloads import Kind, Resources
+from ltai_hub.tenancy import store
+from ltai_hub.tenancy.admission import Ask
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+GIB = 1 << 30
+
+
+def at(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def a_database(folder: Path) -> Database:
+    """A fresh sqlite database with every table of the core."""
+    database = Database(f"sqlite:///{folder / 'test.sqlite'}")
+    metadata.create_all(database.engine)
+    return database
+
+
+def a_tenant(tx: Connection, slug: str, parent: Tenant | None = None, kind: TenantKind = TenantKind.PROJECT) -> Tenant:
+    return store.insert_tenant(tx, slug, slug.capitalize(), kind, parent, NOW)
+
+
+def a_school(tx: Connection) -> tuple[Tenant, Tenant, Tenant]:
+    """school → physics → ml, with tina (teacher) in physics, sam and sue (members) in ml, ada (admin) in school."""
+    school = a_tenant(tx, "school", kind=TenantKind.ORGANISATION)
+    physics = a_tenant(tx, "physics", school, TenantKind.DEPARTMENT)
+    ml = a_tenant(tx, "ml", physics, TenantKind.COURSE)
+    store.put_member(tx, school, "ada", Role.ADMIN, NOW)
+    store.put_member(tx, physics, "tina", Role.TEACHER, NOW)
+    for student in ("sam", "sue"):
+        store.put_member(tx, ml, student, Role.MEMBER, NOW)
+    return school, physics, ml
+
+
+def a_person(name: str = "sam", admin: bool = False) -> Person:
+    return Person(name, admin)
+
+
+def some_resources(cpu: float = 1, memory: int = GIB, gpus: int = 0) -> Resources:
+    return Resources(cpu=cpu, memory=memory, accelerator="simulated-gpu" if gpus else "", accelerator_count=gpus)
+
+
+def an_ask(noun_id: str = "1", user: str = "sam", tenant: str = "ml", gpus: int = 0, cpu: float = 1, replicas: int = 1) -> Ask:
+    return Ask(Kind.JOB, noun_id, user, tenant, "cpu-small", some_resources(cpu=cpu, gpus=gpus), replicas)
