@@ -1,0 +1,1 @@
+"""Local accounts: users, their passwords and invite links."""
