@@ -1,0 +1,1 @@
+"""The ``ltai`` command. One file a noun, loaded when it is used."""

@@ -1,0 +1,127 @@
+"""``ltai model``"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ltai_hub.cli.connect import confirm, connect, tenant_or_default
+from ltai_hub.cli.group import make_app
+from ltai_hub.cli.options import (
+    ROWS,
+    LimitOption,
+    MakeInTenant,
+    OffsetOption,
+    OutputOption,
+    QuietOption,
+    SearchOption,
+    TenantFilter,
+    YesOption,
+)
+from ltai_hub.cli.output import Column, Format, View, age_column, column, note, print_object, print_page, print_table
+
+app = make_app("Registered models and their versions.")
+Name = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.", show_default=False)]
+
+COLUMNS = [
+    column("name"),
+    column("tenant"),
+    column("latest_version", "latest", right=True),
+    column("versions", right=True),
+    column("framework"),
+    age_column("updated_at", "changed"),
+]
+FIELDS = [
+    column("name"),
+    column("tenant"),
+    column("description"),
+    column("framework"),
+    column("latest_version"),
+    column("updated_at", "changed"),
+]
+VERSION_COLUMNS = [
+    column("version", right=True),
+    column("framework"),
+    column("framework_version", "of"),
+    column("metrics"),
+    column("params"),
+    column("job_id", "job", right=True),
+    column("user"),
+    age_column(),
+]
+VERSION_FIELDS = [
+    column("version"),
+    Column("framework", lambda row: f"{row.get('framework', '')} {row.get('framework_version', '')}".strip()),
+    column("metrics"),
+    column("params"),
+    column("job_id", "job"),
+    column("run_id", "run"),
+    column("image"),
+    column("flavor"),
+    column("user"),
+    column("created_at", "registered"),
+    column("aliases"),
+    column("endpoints"),
+]
+
+
+@app.command()
+def register(
+    name: Annotated[str, typer.Option("--name", help="Model to add a version to; made when it is not there.", show_default=False)],
+    job: Annotated[int, typer.Option("--job", help="Job that logged the model.", show_default=False)],
+    model_id: Annotated[str | None, typer.Option("--model-id", help="Which, when the job logged several.", show_default=False)] = None,
+    description: Annotated[str | None, typer.Option("--description", help="A sentence about it.", show_default=False)] = None,
+    output: OutputOption = Format.TABLE,
+    quiet: QuietOption = False,
+) -> None:
+    """Register what a job logged: ltai model register --job 12 --name digits"""
+    with connect() as client:
+        made = client.models.register(job, name, model_id=model_id, description=description)
+    print_object(made, VERSION_FIELDS, "version", View(output, quiet))
+
+
+@app.command("list")
+def list_models(
+    tenant: TenantFilter = None,
+    search: SearchOption = None,
+    limit: LimitOption = ROWS,
+    offset: OffsetOption = 0,
+    output: OutputOption = Format.TABLE,
+    quiet: QuietOption = False,
+) -> None:
+    """Models of your tenants."""
+    with connect() as client:
+        page = client.models.list(tenant=tenant, q=search, limit=limit or None, offset=offset)
+    print_page(page, COLUMNS, "name", View(output, quiet))
+
+
+@app.command()
+def show(name: Name, tenant: MakeInTenant = None, output: OutputOption = Format.TABLE, quiet: QuietOption = False) -> None:
+    """One model with its versions."""
+    view = View(output, quiet)
+    with connect() as client:
+        model = client.models.get(tenant_or_default(client, tenant), name)
+    print_object(model, FIELDS, "name", view)
+    if view == View():
+        print_table(model.get("version_list", []), VERSION_COLUMNS)
+
+
+@app.command()
+def delete(
+    name: Name,
+    version: Annotated[str | None, typer.Option("--version", help="Only this version.", show_default=False)] = None,
+    tenant: MakeInTenant = None,
+    yes: YesOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Delete a model with all its versions, or one version."""
+    what = f"version {version} of the model {name}" if version else f"the model {name} with all its versions"
+    confirm(f"Delete {what}?", yes)
+    with connect() as client:
+        tenant = tenant_or_default(client, tenant)
+        if version:
+            client.models.delete_version(tenant, name, version)
+        else:
+            client.models.delete(tenant, name)
+    note(f"Deleted {what}.", View(quiet=quiet))
