@@ -1,0 +1,1 @@
+"""Where workloads really run. ``base`` is the seam, ``loader`` finds the configured backend."""

@@ -1,0 +1,106 @@
+"""THE SEAM between what people asked for (rows) and what really runs (processes, pods).
+
+Plain values in and out. ``State`` is JSON that the caller stores unread and hands back; the state machine is
+the caller's (one Controller), never a backend's. Contract tests: ``tests/backends/test_contract.py``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ltai_hub.domain.workloads import Phase, Workload
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a backend sees of one workload right now.
+
+    phase      STARTING, RUNNING, SUCCEEDED, FAILED, or GONE when nothing is known of it any more (never an error)
+    reason     one sentence for people: "killed: over its memory limit of 1 GiB", "exit code 3"
+    exit_code  0–255 or 128+signal, once it ended by itself
+    started_at, ended_at   UTC, as the backend recorded them (right even if the platform was down then)
+    addresses  "127.0.0.1:40001" of each ready replica when the workload asked for a port
+    devices    accelerator indices it holds, e.g. ("0", "1")
+    """
+
+    phase: Phase
+    reason: str = ""
+    exit_code: int | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    addresses: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AcceleratorUse:
+    """One GPU as seen now. utilisation and fan in percent, memory in bytes, temperature in °C, power in W."""
+
+    index: str
+    name: str
+    utilisation: float
+    memory_used: int
+    memory_total: int
+    fan: float | None = None
+    temperature: float | None = None
+    power: float | None = None
+    simulated: bool = False
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a workload uses now. cpu in cores (since the previous call), memory and disk in bytes."""
+
+    cpu: float
+    memory: int
+    disk: int
+    accelerators: tuple[AcceleratorUse, ...] = ()
+
+
+class Backend(ABC):
+    """Promises: every method may be called twice; no method waits for a user's program."""
+
+    @abstractmethod
+    async def start(self, workload: Workload) -> State:
+        """Return once accepted. A second call with the same name starts nothing new and returns its state.
+
+        Raises NoCapacity (queue it), BadWorkload (final), TryLater (ask again after ``after`` seconds).
+        """
+
+    @abstractmethod
+    async def observe(self, states: Sequence[State]) -> list[Observed]:
+        """Many at once, same order. What has vanished is Phase.GONE, never an error."""
+
+    @abstractmethod
+    async def stop(self, state: State, grace_seconds: float = 10.0) -> None:
+        """Ask it to end, kill it after the grace; returns at once. Stopping what is gone is fine."""
+
+    @abstractmethod
+    async def forget(self, state: State) -> None:
+        """Remove what is kept of an ended workload (log, exit code). Forgetting twice is fine."""
+
+    @abstractmethod
+    def logs(self, state: State, replica: int = 0, follow: bool = False, offset: int = 0) -> AsyncIterator[bytes]:
+        """Raw output from byte ``offset``; with ``follow`` until the workload ends. Gone: yields nothing."""
+
+
+class MeasuresUse(ABC):
+    """Capability: knows what a workload uses now."""
+
+    @abstractmethod
+    async def measure(self, states: Sequence[State]) -> list[Use | None]:
+        """Same order; None for what is gone."""
+
+    @abstractmethod
+    async def accelerators(self) -> list[AcceleratorUse]:
+        """Every accelerator of the machine or cluster, free or not."""
+
+
+class PublishesPorts(ABC):
+    """Capability: a workload with ``port`` gets an address the proxy can reach."""
