@@ -144,7 +144,7 @@ events = Table(
     Column("noun_id", String(80), nullable=False),
     Column("name", String(200), nullable=False),
     Column("user", String(64), nullable=False),
-    Column("tenant_id", ForeignKey("tenants.id"), index=True),
+    Column("tenant_id", ForeignKey("tenants.id", ondelete="SET NULL"), index=True),
     Column("actor", String(64), nullable=False),
     Column("from_phase", String(20)),
     Column("to_phase", String(20), nullable=False),

@@ -1,0 +1,91 @@
+"""The peers: started fresh for a run, from this interpreter's environment or one of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from ltai_hub.paths import PACKAGE
+
+STOCK = """
+c = get_config()  # noqa
+c.JupyterHub.bind_url = "http://127.0.0.1:{port}"
+c.JupyterHub.hub_port = {hub_port}
+c.JupyterHub.db_url = "sqlite:///{folder}/jupyterhub.sqlite"
+c.JupyterHub.cookie_secret_file = "{folder}/cookie_secret"
+c.ConfigurableHTTPProxy.command = {proxy}
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{api_port}"
+c.ConfigurableHTTPProxy.pid_file = "{folder}/proxy.pid"
+c.JupyterHub.authenticator_class = "dummy"
+c.DummyAuthenticator.password = "stock"
+c.Authenticator.allow_all = True
+c.JupyterHub.spawner_class = "simple"
+c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/homes/{{username}}"
+c.Spawner.default_url = "/lab"
+c.Spawner.args = {args}
+c.JupyterHub.concurrent_spawn_limit = 100
+c.JupyterHub.log_level = "WARNING"
+"""
+
+
+@contextmanager
+def stock_hub(folder: Path, node: str) -> Iterator[str]:
+    """JupyterHub as it comes, with LocalProcessSpawner (the "simple" one: same start, no system accounts); yields its address."""
+    port, hub_port, api_port = free_port(), free_port(), free_port()
+    bundle = PACKAGE / "_web" / "proxy" / "lib" / "chp.mjs"
+    args = ["--ServerApp.jpserver_extensions={'ltai_lab': False}", *(["--allow-root"] if os.getuid() == 0 else [])]
+    config = folder / "jupyterhub_config.py"
+    text = STOCK.format(port=port, hub_port=hub_port, api_port=api_port, folder=folder, proxy=[node, str(bundle)], args=args)
+    config.write_text(text)
+    command = [sys.executable, "-m", "jupyterhub", "-f", str(config)]
+    env = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    with running(command, folder / "stock.log", env):
+        wait_for(f"http://127.0.0.1:{port}/hub/health")
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def running(command: list[str], log: Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A process group that is gone afterwards."""
+    with log.open("ab") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=env, cwd=cwd, start_new_session=True)
+    try:
+        yield process
+    finally:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(process.pid, number)
+            except ProcessLookupError:
+                break
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                continue
+
+
+def wait_for(url: str, seconds: float = 60) -> float:
+    """Seconds until it answers anything below 500."""
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        try:
+            if httpx.get(url, timeout=5).status_code < 500:
+                return time.perf_counter() - start
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.05)
+    raise RuntimeError(f"{url} did not answer within {seconds:g} s")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
