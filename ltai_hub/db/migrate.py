@@ -50,6 +50,6 @@ def check_version(connection: Connection) -> bool:
     unknown = [revision for revision in current if revision not in known]
     if unknown:
         raise ConfigProblem(
-            f"the database is of a newer version of LtAI (revision {', '.join(unknown)}); install that version or newer, nothing was changed"
+            f"the database is of a newer version of LtAI (revision {unknown[0]}); install that version or newer, nothing was changed"
         )
     return set(current) != set(scripts.get_heads())

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+
+from ltai_hub.db.base import UtcDateTime
 ${imports if imports else ""}
 
 revision = ${repr(up_revision)}
