@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 
 app = make_app("Model versions published as online services.")
 Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="The endpoint's number, name or slug.", show_default=False)]
-VersionOption = Annotated[int | None, typer.Option("--version", min=1, help="Version of the model.", show_default=False)]
+VersionOption = Annotated[str | None, typer.Option("--version", help="Version of the model.", show_default=False)]
 InstancesOption = Annotated[int | None, typer.Option("--instances", min=1, help="How many answer behind one address.", show_default=False)]
 SecondsOption = Annotated[int | None, typer.Option("--max-seconds", min=1, help="Stop after so long.", show_default=False)]
+NewSecondsOption = Annotated[int | None, typer.Option("--max-seconds", min=0, help="Stop after so long; 0: never.", show_default=False)]
 
 COLUMNS = [
     column("id", right=True),
@@ -73,7 +74,7 @@ FIELDS = [
 @app.command()
 def create(
     model: Annotated[str, typer.Option("--model", help="Name of a registered model.", show_default=False)],
-    version: Annotated[int | None, typer.Option("--version", min=1, help="The latest unless told.", show_default=False)] = None,
+    version: Annotated[str | None, typer.Option("--version", help="The latest unless told.", show_default=False)] = None,
     name: Annotated[str | None, typer.Option("--name", help="The model's name unless told.", show_default=False)] = None,
     tenant: MakeInTenant = None,
     instances: InstancesOption = None,
@@ -174,7 +175,9 @@ def update(
     name: Name,
     version: VersionOption = None,
     instances: InstancesOption = None,
-    max_seconds: SecondsOption = None,
+    max_seconds: Annotated[
+        int | None, typer.Option("--max-seconds", min=0, help="Stop after so long; 0: never.", show_default=False)
+    ] = None,
     output: OutputOption = Format.TABLE,
     quiet: QuietOption = False,
 ) -> None:
@@ -251,5 +254,8 @@ def find_endpoint(client: Client, name: str) -> int:
     return found[0]["id"]
 
 
-def _latest(client: Client, tenant: str | None, model: str) -> int:
-    return client.models.get(tenant_or_default(client, tenant), model)["latest_version"]
+def _latest(client: Client, tenant: str | None, model: str) -> str:
+    version = client.models.get(tenant_or_default(client, tenant), model)["latest_version"]
+    if version is None:
+        raise NotFound(f"the model {model!r} has no version; register one with: ltai model register --job JOB --name {model}")
+    return version

@@ -23,7 +23,7 @@ from ltai_hub.cli.options import (
     WaitOption,
     YesOption,
 )
-from ltai_hub.cli.output import Format, View, age_column, column, money_column, note, print_object, print_page
+from ltai_hub.cli.output import Format, View, address_column, age_column, column, money_column, note, print_object, print_page
 from ltai_hub.errors import NotFound
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ FIELDS = [
     column("phase"),
     column("reason"),
     column("queue_position"),
-    column("url", "address"),
+    address_column("url", "address"),
     column("user"),
     column("tenant"),
     column("profile"),
@@ -83,7 +83,7 @@ def start(
             seen = client.environments.create(name, profile=profile, image=image, flavor=flavor, tenant=tenant)
         if wait:
             seen = client.environments.wait(seen["id"], timeout)
-        print_object(seen, FIELDS, "id", View(output, quiet))
+        print_object(seen, FIELDS, "id", View(output, quiet), client.url)
     if wait and seen["phase"] != "running":
         raise typer.Exit(REFUSED)
 
@@ -109,7 +109,7 @@ def list_environments(
 def show(name: Name = "default", output: OutputOption = Format.TABLE, quiet: QuietOption = False) -> None:
     """One environment."""
     with connect() as client:
-        print_object(find_environment(client, name), FIELDS, "id", View(output, quiet))
+        print_object(find_environment(client, name), FIELDS, "id", View(output, quiet), client.url)
 
 
 @app.command()
@@ -118,7 +118,7 @@ def stop(name: Name = "default", output: OutputOption = Format.TABLE, quiet: Qui
     with connect() as client:
         id = find_environment(client, name)["id"]
         seen = client.environments.stop(id) or client.environments.get(id)
-        print_object(seen, FIELDS, "id", View(output, quiet))
+        print_object(seen, FIELDS, "id", View(output, quiet), client.url)
 
 
 @app.command()

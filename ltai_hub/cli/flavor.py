@@ -9,17 +9,19 @@ import typer
 from ltai_hub.cli.connect import connect
 from ltai_hub.cli.group import make_app
 from ltai_hub.cli.options import OutputOption, QuietOption
-from ltai_hub.cli.output import Column, Format, Row, View, column, money_column, print_object, print_page, size, title_of
+from ltai_hub.cli.output import Column, Format, Row, View, column, money_column, plain, print_object, print_page, size, title_of
 
 app = make_app("Compute specs: cores, memory, disk, accelerators, price.")
 
 
 def accelerators(row: Row) -> str:
-    """ "2 × A100", and what is only simulated says so."""
+    """As 2 × A100; what is only simulated says so."""
     count = row.get("accelerator_count")
     if not count:
         return ""
-    return f"{count} × {row.get('accelerator_title') or row.get('accelerator')}{' (simulated)' if row.get('simulated') else ''}"
+    title = plain(row.get("accelerator_title") or row.get("accelerator"))
+    told = "simulated" in title.lower() or not row.get("simulated")
+    return f"{count} × {title}{'' if told else ' (simulated)'}"
 
 
 COLUMNS = [

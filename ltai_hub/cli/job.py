@@ -24,7 +24,20 @@ from ltai_hub.cli.options import (
     UserFilter,
     YesOption,
 )
-from ltai_hub.cli.output import Column, Format, Row, View, age_column, column, duration, money_column, note, print_object, print_page
+from ltai_hub.cli.output import (
+    Column,
+    Format,
+    Row,
+    View,
+    address_column,
+    age_column,
+    column,
+    duration,
+    money_column,
+    note,
+    print_object,
+    print_page,
+)
 from ltai_hub.errors import ConfigProblem
 
 if TYPE_CHECKING:
@@ -67,7 +80,7 @@ FIELDS = [
     column("ended_at", "ended"),
     Column("took", took),
     money_column("cost_micro", "cost"),
-    column("run_url", "run"),
+    address_column("run_url", "run"),
     column("rerun_of"),
 ]
 
@@ -104,9 +117,9 @@ def submit(
             note(f"Job {job['id']} is {job['phase']}.", view)
             print_stream(client.jobs.log(job["id"], follow=True))
         elif not wait:
-            print_object(job, FIELDS, "id", view)
+            print_object(job, FIELDS, "id", view, client.url)
             return
-        leave_with(client.jobs.wait(job["id"]), view, show=not follow)
+        leave_with(client.jobs.wait(job["id"]), view, client.url if not follow else None)
 
 
 @app.command("list")
@@ -130,7 +143,7 @@ def list_jobs(
 def show(id: JobId, output: OutputOption = Format.TABLE, quiet: QuietOption = False) -> None:
     """One job."""
     with connect() as client:
-        print_object(client.jobs.get(id), FIELDS, "id", View(output, quiet))
+        print_object(client.jobs.get(id), FIELDS, "id", View(output, quiet), client.url)
 
 
 @app.command()
@@ -144,21 +157,21 @@ def log(id: JobId, follow: FollowOption = False) -> None:
 def wait(id: JobId, timeout: TimeoutOption = None, output: OutputOption = Format.TABLE, quiet: QuietOption = False) -> None:
     """Come back when it has ended, with its exit code."""
     with connect() as client:
-        leave_with(client.jobs.wait(id, timeout), View(output, quiet), show=True)
+        leave_with(client.jobs.wait(id, timeout), View(output, quiet), client.url)
 
 
 @app.command()
 def cancel(id: JobId, output: OutputOption = Format.TABLE, quiet: QuietOption = False) -> None:
     """Stop it, or take it from the queue."""
     with connect() as client:
-        print_object(client.jobs.cancel(id) or client.jobs.get(id), FIELDS, "id", View(output, quiet))
+        print_object(client.jobs.cancel(id) or client.jobs.get(id), FIELDS, "id", View(output, quiet), client.url)
 
 
 @app.command()
 def rerun(id: JobId, output: OutputOption = Format.TABLE, quiet: QuietOption = False) -> None:
     """Submit the same again, as a new job."""
     with connect() as client:
-        print_object(client.jobs.rerun(id), FIELDS, "id", View(output, quiet))
+        print_object(client.jobs.rerun(id), FIELDS, "id", View(output, quiet), client.url)
 
 
 @app.command()
@@ -178,8 +191,12 @@ def metrics(id: JobId, output: OutputOption = Format.TABLE, quiet: QuietOption =
         column("params"),
         Column("models", lambda row: ", ".join(f"{m['name']} ({m['framework']})" for m in row.get("models", []))),
     ]
+    view = View(output, quiet)
     with connect() as client:
-        print_object(client.jobs.metrics(id), columns, "metrics", View(output, quiet))
+        seen = client.jobs.metrics(id)
+    print_object(seen, columns, "metrics", view)
+    if not any(seen.values()):
+        note(f"Job {id} has logged nothing to MLflow.", view)
 
 
 @app.command()
@@ -210,10 +227,10 @@ def parse_env(pairs: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
-def leave_with(job: Job, view: View, show: bool) -> None:
-    """Says how the job ended and leaves with its exit code."""
-    if show:
-        print_object(job, FIELDS, "id", view)
+def leave_with(job: Job, view: View, hub: str | None) -> None:
+    """Says how the job ended and leaves with its exit code; shows the job unless ``hub`` is None."""
+    if hub is not None:
+        print_object(job, FIELDS, "id", view, hub)
     code = exit_code_of(job)
     if code:
         note(f"ltai: job {job['id']} {job['phase']}{': ' + job['reason'] if job.get('reason') else ''}", view)

@@ -52,6 +52,8 @@ VERSION_COLUMNS = [
 ]
 VERSION_FIELDS = [
     column("version"),
+    column("name"),
+    column("tenant"),
     Column("framework", lambda row: f"{row.get('framework', '')} {row.get('framework_version', '')}".strip()),
     column("metrics"),
     column("params"),
@@ -63,6 +65,7 @@ VERSION_FIELDS = [
     column("created_at", "registered"),
     column("aliases"),
     column("endpoints"),
+    column("description"),
 ]
 
 
@@ -70,7 +73,9 @@ VERSION_FIELDS = [
 def register(
     name: Annotated[str, typer.Option("--name", help="Model to add a version to; made when it is not there.", show_default=False)],
     job: Annotated[int, typer.Option("--job", help="Job that logged the model.", show_default=False)],
-    model_id: Annotated[str | None, typer.Option("--model-id", help="Which, when the job logged several.", show_default=False)] = None,
+    model_id: Annotated[
+        str | None, typer.Option("--model-id", help="Of several it logged; the last unless told.", show_default=False)
+    ] = None,
     description: Annotated[str | None, typer.Option("--description", help="A sentence about it.", show_default=False)] = None,
     output: OutputOption = Format.TABLE,
     quiet: QuietOption = False,
@@ -105,6 +110,33 @@ def show(name: Name, tenant: MakeInTenant = None, output: OutputOption = Format.
     print_object(model, FIELDS, "name", view)
     if view == View():
         print_table(model.get("version_list", []), VERSION_COLUMNS)
+
+
+@app.command("set-alias")
+def set_alias(
+    name: Name,
+    alias: Annotated[str, typer.Argument(help="For example champion.", show_default=False)],
+    version: Annotated[str, typer.Argument(help="A version of the model.", show_default=False)],
+    tenant: MakeInTenant = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Give a version a name, or move the name to another version."""
+    with connect() as client:
+        client.models.set_alias(tenant_or_default(client, tenant), name, alias, version)
+    note(f"{alias} is version {version} of {name}.", View(quiet=quiet))
+
+
+@app.command("remove-alias")
+def remove_alias(
+    name: Name,
+    alias: Annotated[str, typer.Argument(show_default=False)],
+    tenant: MakeInTenant = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Take a version's name away; the version stays."""
+    with connect() as client:
+        client.models.remove_alias(tenant_or_default(client, tenant), name, alias)
+    note(f"{name} has no {alias} any more.", View(quiet=quiet))
 
 
 @app.command()

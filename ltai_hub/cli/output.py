@@ -61,6 +61,11 @@ def age_column(key: str = "created_at", title: str = "age") -> Column:
     return Column(title, lambda row: age(row.get(key), datetime.now(UTC)), right=True)
 
 
+def address_column(key: str, title: str) -> Column:
+    """A path on the hub, as people open it: ``print_object`` puts the hub's address into ``hub``."""
+    return Column(title, lambda row: f"{row.get('hub', '')}{row[key]}" if row.get(key) else "")
+
+
 def money_column(key: str, title: str) -> Column:
     return Column(title, lambda row: money(row.get(key), row.get("currency", "")), right=True)
 
@@ -77,14 +82,14 @@ def print_page(page: Page[Any], columns: Sequence[Column], key: str, view: View)
             note(f"{len(page)} of {page.total}; see all with --limit 0", view)
 
 
-def print_object(item: Row, columns: Sequence[Column], key: str, view: View) -> None:
-    """One thing, a line a field; empty fields are left out."""
+def print_object(item: Row, columns: Sequence[Column], key: str, view: View, hub: str = "") -> None:
+    """One thing, a line a field; empty fields are left out. ``hub``: its address, for ``address_column``."""
     if view.format is Format.JSON:
         print_json(item)
     elif view.quiet:
         print_lines([plain(item.get(key))])
     else:
-        lines = [(c.title, c.show(item)) for c in columns]
+        lines = [(c.title, c.show({**item, "hub": hub})) for c in columns]
         width = max(len(title) for title, _ in lines) + 1
         print_lines([f"{title + ':':<{width}}  {value}" for title, value in lines if value])
 

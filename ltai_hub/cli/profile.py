@@ -22,6 +22,7 @@ COLUMNS = [
     column("flavor"),
     column("ready", "image ready"),
     money_column("price_micro_per_hour", "an hour"),
+    column("tenant"),
 ]
 FIELDS = [
     *COLUMNS[:2],
@@ -29,7 +30,6 @@ FIELDS = [
     *COLUMNS[2:],
     column("images", "images to choose"),
     column("flavors", "flavors to choose"),
-    column("tenant"),
 ]
 
 

@@ -33,7 +33,7 @@ class Endpoints:
         max_seconds: int | None = None,
     ) -> Endpoint:
         """``token`` in the answer is shown this once."""
-        body = {"name": name, "model": model, "version": version, "tenant": tenant, "instances": instances}
+        body = {"name": name, "model": model, "version": str(version), "tenant": tenant, "instances": instances}
         body |= {"image": image, "flavor": flavor, "max_seconds": max_seconds}
         made: Endpoint = self.transport.call("POST", SERVICE, "/endpoints", json=dropped(body))
         return made
@@ -56,7 +56,9 @@ class Endpoints:
     def update(
         self, id: int, *, instances: int | None = None, version: int | str | None = None, max_seconds: int | None = None
     ) -> Endpoint:
-        body = dropped({"instances": instances, "version": version, "max_seconds": max_seconds})
+        """``max_seconds`` 0 lifts the limit."""
+        wanted = None if version is None else str(version)
+        body = dropped({"instances": instances, "version": wanted, "max_seconds": max_seconds})
         changed: Endpoint = self.transport.call("PATCH", SERVICE, f"/endpoints/{id}", json=body)
         return changed
 

@@ -225,17 +225,22 @@ class JobMetrics(TypedDict):
 
 
 class ModelVersion(TypedDict):
-    version: int
+    version: str
+    name: str
+    tenant: str
     framework: str
     framework_version: str
     metrics: dict[str, float]
     params: dict[str, str]
     source: str
-    run_id: str
+    run_id: str | None
     job_id: int | None
     image: str
     flavor: str
     user: str
+    command: str
+    description: str
+    status: str
     created_at: str
     aliases: list[str]
     endpoints: list[int]
@@ -244,7 +249,7 @@ class ModelVersion(TypedDict):
 class Model(TypedDict):
     name: str
     tenant: str
-    latest_version: int
+    latest_version: str | None
     versions: int
     framework: str
     description: str
@@ -259,7 +264,7 @@ class Endpoint(TypedDict):
     user: str
     tenant: str
     model: str
-    version: int
+    version: str
     image: str
     flavor: str
     instances: int
@@ -273,6 +278,7 @@ class Endpoint(TypedDict):
     stops_at: str | None
     created_at: str
     started_at: str | None
+    ended_at: str | None
     cost_micro: int
     currency: str
     signature: dict[str, Any] | None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -65,10 +66,8 @@ class Tracking:
         """One workspace a tenant, made when first needed."""
         if name in self._workspaces:
             return
-        try:
+        with suppress(Conflict):
             await self.call("default", "POST", "3.0/mlflow/workspaces", {"name": name})
-        except Conflict:
-            pass
         self._workspaces.add(name)
 
     async def create_run(self, new: NewRun) -> Run:

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from ltai_hub.local.plan import find_node
-
 from tests.bench.crowd import make_crowd
 from tests.bench.figures import Figure, median
 from tests.bench.peers import stock_hub

@@ -267,9 +267,13 @@ class Fake:
         key = (parts[0], parts[1])
         if key not in rows:
             return problem(404, "not-found", f"there is no model {parts[1]!r} in {parts[0]}")
+        if parts[2:3] == ["aliases"]:
+            aliases = next(v for v in rows[key] if request.method == "DELETE" or v["version"] == body["version"])["aliases"]
+            aliases[:] = [parts[3]] if request.method == "PUT" else []
+            return Response(status_code=204)
         if request.method == "DELETE":
             if parts[2:]:
-                rows[key] = [v for v in rows[key] if str(v["version"]) != parts[3]]
+                rows[key] = [v for v in rows[key] if v["version"] != parts[3]]
             else:
                 del rows[key]
             return Response(status_code=204)
@@ -406,18 +410,19 @@ async def log_pieces(job: Json, request: Request) -> AsyncIterator[bytes]:
 
 
 def make_version(version: int, job: int) -> Json:
-    row = {"version": version, "framework": "sklearn", "framework_version": "1.7", "metrics": {"accuracy": 0.97}, "params": {"lr": "0.1"}}
-    row |= {"source": "models:/m-1", "run_id": "r", "job_id": job, "image": "sklearn", "flavor": "small", "user": "ana"}
+    row: Json = {"version": str(version), "name": "digits", "tenant": "ml101", "framework": "sklearn", "framework_version": "1.7"}
+    row |= {"metrics": {"accuracy": 0.97}, "params": {"lr": "0.1"}, "source": "models:/m-1", "run_id": "r", "job_id": job}
+    row |= {"image": "sklearn", "flavor": "small", "user": "ana", "command": "", "description": "", "status": "READY"}
     return {**row, "created_at": AT, "aliases": [], "endpoints": []}
 
 
 def make_model(tenant: str, name: str, versions: list[Json]) -> Json:
-    row = {"name": name, "tenant": tenant, "latest_version": len(versions), "versions": len(versions), "framework": "sklearn"}
+    row = {"name": name, "tenant": tenant, "latest_version": str(len(versions)), "versions": len(versions), "framework": "sklearn"}
     return {**row, "description": "", "updated_at": AT}
 
 
-def make_endpoint(id: int, name: str, model: str, version: int, phase: str = "starting", **chosen: Any) -> Json:
-    row = {"id": id, "name": name, "slug": name.lower().replace(" ", "-"), "user": "ana", "tenant": "ml101", "model": model}
+def make_endpoint(id: int, name: str, model: str, version: str, phase: str = "starting", **chosen: Any) -> Json:
+    row: Json = {"id": id, "name": name, "slug": name.lower().replace(" ", "-"), "user": "ana", "tenant": "ml101", "model": model}
     row |= {"version": version, "image": "sklearn", "flavor": "small", "instances": 1, "ready_instances": 1, "phase": phase, "reason": ""}
     address = f"/endpoints/ml101/{row['slug']}"
     row |= {"address": address, "infer_url": f"http://hub{address}/v2/models/{model}/infer", "queue_position": None, "max_seconds": None}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from ltai_hub.cli.job import default_name, exit_code_of
@@ -99,7 +101,9 @@ def test_filters_reach_the_server(run: Run, state: State) -> None:
 
 def test_show_log_cancel_rerun_delete(run: Run, state: State) -> None:
     state.jobs[1] = make_job(1, "n", ["sleep"], phase="running")
-    assert "command:         sleep" in run("job", "show", "1").out
+    shown = run("job", "show", "1").out
+    assert "command:         sleep" in shown
+    assert f"run:             {os.environ['LTAI_URL']}/services/models/mlflow/#/r" in shown
     assert run("job", "log", "1").out == "epoch 1 of n 数字\n"
     assert "cancelled by ana" in run("job", "cancel", "1").out
     refused = run("job", "cancel", "1")

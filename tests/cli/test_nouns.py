@@ -55,7 +55,11 @@ def test_register_list_show_and_delete_models(run: Run, state: State) -> None:
     assert "accuracy=0.97" in shown.out
     assert run("model", "show", "a/b ü", "-o", "json").json["version_list"][0]["job_id"] == 12
     assert run("model", "delete", "a/b ü", "--version", "1", "-y").code == 0
-    assert [v["version"] for v in state.models["ml101", "a/b ü"]] == [2]
+    assert [v["version"] for v in state.models["ml101", "a/b ü"]] == ["2"]
+    assert run("model", "set-alias", "a/b ü", "champion", "2").code == 0
+    assert state.models["ml101", "a/b ü"][0]["aliases"] == ["champion"]
+    assert run("model", "remove-alias", "a/b ü", "champion").code == 0
+    assert state.models["ml101", "a/b ü"][0]["aliases"] == []
     assert run("model", "delete", "a/b ü", "-y").code == 0
     assert run("model", "show", "a/b ü").code == 1
 
@@ -64,7 +68,7 @@ def test_publish_the_latest_version_and_predict_a_picture(run: Run, state: State
     state.models["ml101", "digits"] = [make_version(1, 1), make_version(2, 2)]
     made = run("endpoint", "create", "--model", "digits", "--instances", "2", "--wait", "-o", "json")
     assert made.code == 0
-    assert (made.json["version"], made.json["phase"], made.json["token"]) == (2, "running", "shown-once")
+    assert (made.json["version"], made.json["phase"], made.json["token"]) == ("2", "running", "shown-once")
     picture = tmp_path / "3.png"
     picture.write_bytes(b"\x89PNG")
     done = run("endpoint", "predict", "digits", str(picture))
@@ -74,7 +78,7 @@ def test_publish_the_latest_version_and_predict_a_picture(run: Run, state: State
 
 
 def test_endpoint_life(run: Run, state: State) -> None:
-    state.endpoints[1] = make_endpoint(1, "My digits", "digits", 1, phase="running")
+    state.endpoints[1] = make_endpoint(1, "My digits", "digits", "1", phase="running")
     assert run("endpoint", "list").rows[0][:3] == ["1", "My digits", "running"]
     assert run("endpoint", "stop", "my-digits").code == 0
     assert run("endpoint", "start", "My digits", "--wait").code == 0
@@ -90,12 +94,12 @@ def test_endpoint_life(run: Run, state: State) -> None:
 
 
 def test_two_endpoints_of_one_name_are_not_guessed_between(run: Run, state: State) -> None:
-    state.endpoints |= {i: make_endpoint(i, "digits", "digits", 1) for i in (1, 2)}
+    state.endpoints |= {i: make_endpoint(i, "digits", "digits", "1") for i in (1, 2)}
     assert "give the number: 1, 2" in run("endpoint", "stop", "digits").err
 
 
 def test_a_missing_file_is_named(run: Run, state: State) -> None:
-    state.endpoints[1] = make_endpoint(1, "d", "digits", 1)
+    state.endpoints[1] = make_endpoint(1, "d", "digits", "1")
     done = run("endpoint", "predict", "1", "no.png")
     assert (done.code, done.err) == (1, "ltai: no.png is not there, or no file\n")
 

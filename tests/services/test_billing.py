@@ -4,6 +4,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from ltai_services.billing import SPEC
+from ltai_services.billing.service import month_bounds, safe_cell
 
 from ltai_hub.domain.usage import Price
 from ltai_hub.domain.workloads import Kind, Phase
@@ -11,8 +13,6 @@ from ltai_hub.metering import store
 from ltai_hub.metering.phases import Subject, change_phase
 from ltai_hub.service import Platform
 from ltai_hub.units import utc_now
-from ltai_services.billing import SPEC
-from ltai_services.billing.service import month_bounds, safe_cell
 from tests.factories import some_resources
 from tests.services.platform import Api, a_platform, an_api
 

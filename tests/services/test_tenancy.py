@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from ltai_services.tenancy import SPEC
+
 from tests.services.platform import Api, a_platform, an_api
 
 NASTY_NAMES = [

@@ -20,9 +20,11 @@ from typing import Any
 from ltai_hub import errors
 from ltai_hub.backends.base import State
 from ltai_hub.backends.local import records
+from ltai_hub.backends.local.homes import copy_into_home
 from ltai_hub.backends.local.plan import Grant
 from ltai_hub.backends.local.records import Record
 from ltai_hub.backends.local.request import LENGTH, Answer, Body, Header, pack, unpack_answer
+from ltai_hub.backends.local.uids import Uids
 from ltai_hub.domain.workloads import Workload
 from ltai_hub.paths import DataFolder
 
@@ -73,6 +75,20 @@ class ForkServer:
     async def status(self) -> dict[str, Any]:
         """{"mode", "network", "limits", "missing", "notebooks", "running", …} of the running fork server."""
         return (await self.ask(Header(op="status"))).details
+
+    async def copy_into_home(self, user: str, source: Path, target: str) -> int:
+        """Files copied from ``source`` to ``target`` below the person's home; what exists already is left as it is.
+
+        Never follows a link the person may have planted, and what is copied is the person's. Raises OSError.
+        """
+        home = self.folder.home(user)
+        return await asyncio.to_thread(copy_into_home, source, str(home), target, self.uid_of(user))
+
+    def uid_of(self, user: str) -> int | None:
+        """The account of a person where the platform runs as root; None otherwise, or before their first start."""
+        if os.geteuid() != 0:
+            return None
+        return Uids(self.folder.run / "uids.json").numbers.get(user)
 
     def find(self, state: State) -> Record | None:
         return records.find_record(self.workload_folder(state))
@@ -149,7 +165,8 @@ def image_prefix(folder: DataFolder, image: str) -> str:
     prefix = folder.images / image
     if not (prefix / "bin" / "python").exists():
         raise errors.TryLater(f"image {image} is not ready on this machine yet; build it first", 10.0)
-    return str(prefix)
+    # images/NAME links to the build in use; what runs keeps the build it started with
+    return str(prefix.resolve())
 
 
 def raise_error(answer: Answer) -> None:

@@ -72,6 +72,7 @@ class Start:
 class ForkServer:
     def __init__(self, data: Path, isolation: Isolation, devices: list[Device], cgroups: Cgroups | None, machine: Machine) -> None:
         self.workloads = data / "run" / "workloads"
+        self.trash = data / "run" / "trash"
         self.isolation = isolation
         self.devices = devices
         self.cgroups = cgroups
@@ -99,6 +100,8 @@ class ForkServer:
     # what runs already
 
     def find_running(self) -> None:
+        for left in self.trash.iterdir():
+            self.discard(left)
         for record in records.all_records(self.workloads):
             if record.process and record.is_running:
                 self.running[record.spec.name] = record.spec
@@ -119,7 +122,8 @@ class ForkServer:
         self.selector.unregister(pidfd)
         os.close(pidfd)
         self.reap()
-        self.on_end(spec)
+        if self.running.get(spec.name) is spec:  # else it was replaced by a new one of the same name
+            self.on_end(spec)
 
     def on_end(self, spec: Spec) -> None:
         self.running.pop(spec.name, None)
@@ -133,8 +137,16 @@ class ForkServer:
         if record.exit is None and record.folder.exists():
             records.write_lost_exit(record)
         remove_groups(record.spec.cgroups)
-        if os.path.lexists(record.spec.scratch) and os.fork() == 0:  # a large folder takes its time
-            records.remove(Path(record.spec.scratch))
+        self.discard(Path(record.spec.scratch))
+
+    def discard(self, path: Path) -> None:
+        """Gone at once; the deleting is a child's work, for a large folder takes its time."""
+        if not os.path.lexists(path):
+            return
+        with contextlib.suppress(OSError):  # another file system: deleted in place
+            path = path.rename(self.trash / os.urandom(8).hex())
+        if os.fork() == 0:
+            records.remove(path)
             os._exit(0)
 
     def on_child(self, wakeup: int) -> None:
@@ -197,10 +209,12 @@ class ForkServer:
         check_header(header)
         folder = self.workloads / header.name
         known = records.find_record(folder)
-        if known and (known.is_running or known.is_starting or header.name in self.running or not header.replace_ended):
+        lives = known and not known.exit and (known.is_running or known.is_starting or header.name in self.running)
+        if known and (lives or not header.replace_ended):
             return connection.answer(Answer(header.name, known.spec.port))
-        if folder.exists():
-            records.remove(folder)
+        if known and header.name in self.running:  # its end is written, but we have not been told yet
+            self.on_end(known.spec)
+        self.discard(folder)
         devices = self.take_devices(header)
         listening = self.bind_port(header) if header.port else None
         folder.mkdir(mode=0o700, parents=True)
@@ -243,7 +257,7 @@ class ForkServer:
         reason = next((line.removeprefix("error ") for line in lines if line.startswith("error ")), "its process ended while starting")
         print(f"start of {start.spec.name} failed: {reason}", file=sys.stderr, flush=True)
         self.on_end(start.spec)
-        records.remove(self.workloads / start.spec.name)
+        self.discard(self.workloads / start.spec.name)
         start.connection.answer(Answer(start.spec.name, 0, BadWorkload.code, f"{start.spec.name} cannot be started: {reason}"))
 
     # what a workload gets
@@ -385,7 +399,7 @@ def parent_of(pid: int) -> int:
 def make_folders(data: Path) -> None:
     root = os.geteuid() == 0
     data.mkdir(mode=0o711 if root else 0o700, parents=True, exist_ok=True)
-    for folder, mode in (("run", 0o700), ("run/workloads", 0o700), ("homes", 0o711 if root else 0o700)):
+    for folder, mode in (("run", 0o700), ("run/workloads", 0o700), ("run/trash", 0o700), ("homes", 0o711 if root else 0o700)):
         (data / folder).mkdir(mode=mode, exist_ok=True)
 
 

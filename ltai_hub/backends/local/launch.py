@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from ltai_hub.backends.local import records
 from ltai_hub.backends.local.guard import SIGNALS, Guard, GuardFiles, GuardLimits
+from ltai_hub.backends.local.homes import make_home
 from ltai_hub.backends.local.isolate import confine
 from ltai_hub.backends.local.plan import Grant, Mode, Plan
 from ltai_hub.backends.local.request import Body, receive_frame, unpack_body
@@ -24,6 +25,8 @@ from ltai_hub.backends.local.visible import environment_grants, without_nested
 
 BODY_SECONDS = 10.0
 NICE = {"job": 5, "endpoint": 1, "environment": 1}
+PER_ACCOUNT = 3
+"""As root the limit counts a person's environments, jobs and endpoints together, not each alone."""
 DEVICE_NODES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset", "nvidia-caps", "dri", "kfd")
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 Program = Callable[[Body, "Launch"], NoReturn]
@@ -118,25 +121,6 @@ def enter(launch: Launch, body: Body) -> None:
         os.write(procs, b"0")
 
 
-def make_home(home: str, uid: int | None) -> None:
-    """Private to its owner. As root the platform gives it to the person's account on the first start."""
-    if not home:
-        return
-    if not os.path.isdir(home):
-        os.makedirs(home, 0o700, exist_ok=True)
-        os.chmod(home, 0o700)
-    if uid is not None and os.stat(home, follow_symlinks=False).st_uid != uid:
-        give_folder(home, uid)
-
-
-def give_folder(folder: str, uid: int) -> None:
-    """Make ``uid`` the owner of everything below, never following a link."""
-    for _, folders, names, handle in os.fwalk(folder, follow_symlinks=False):
-        for name in (*folders, *names):
-            os.chown(name, uid, uid, dir_fd=handle, follow_symlinks=False)
-        os.chown(handle, uid, uid)
-
-
 def make_scratch(launch: Launch) -> str:
     """The folder that becomes /tmp: on disk, so that it does not count as memory."""
     scratch = launch.spec.scratch
@@ -183,7 +167,7 @@ def make_plan(launch: Launch, body: Body, scratch: str) -> Plan:
         forward=body.forward,
         pasta=machine.pasta,
         hostname=spec.name[:63],
-        processes=process_limit(spec.memory),
+        processes=process_limit(spec.memory) * (1 if spec.uid is None else PER_ACCOUNT),
         uid=spec.uid,
     )
 

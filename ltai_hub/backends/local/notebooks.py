@@ -55,6 +55,15 @@ PRELOADED = (
     "ltai_lab",
     "ltai_lab.handlers",
     "httpx",
+    "httpcore",
+    "h11",
+    "IPython.core.interactiveshell",
+    "jinja2.ext",
+    "jupyter_core.migrate",
+    "jupyter_lsp.virtual_documents_shadow",
+    "jupyter_server.kernelspecs.handlers",
+    "jupyter_server.services.shutdown",
+    "tornado.platform.asyncio",
 )
 """Modules a single-user server imports on its way up; what is not installed is left out."""
 
@@ -62,6 +71,7 @@ SERVER_OPTIONS = (
     "jupyterhub-singleuser",
     "--KernelManager.transport=ipc",  # anybody who reaches a TCP kernel's port can read all its output
     "--ServerApp.terminado_settings={'shell_command': ['/bin/bash', '-i']}",  # a login shell would reset PATH and lose the image
+    "--LabApp.extension_manager=readonly",  # the platform's environment is read-only, and the other manager needs PyPI
     "--LanguageServerManager.autodetect=False",  # looks for npm for half a second at the first request
 )
 

@@ -69,6 +69,8 @@ def probe_isolation(data: str, network: str, platform: tuple[Grant, ...], limits
             )
         return Isolation(Mode.LANDLOCK, "shared", limits, tuple(missing + _about_limits(limits)))
     missing.append(f"No Landlock ({landlock_reason}).")
+    if reason := try_confinement(replace(plan, mode=Mode.NONE)):
+        missing.append(f"Nothing can be started: {reason}.")
     missing.append("Nothing keeps people's processes apart on this machine: let one person use it.")
     return Isolation(Mode.NONE, "shared", limits, tuple(missing + _about_limits(limits)))
 

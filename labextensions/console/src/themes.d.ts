@@ -1,0 +1,3 @@
+declare module 'lab-theme:light';
+declare module 'lab-theme:dark';
+declare module '*.css';

@@ -1,0 +1,1 @@
+"""What runs inside JupyterHub: authenticator, spawner, configuration."""

@@ -1,0 +1,31 @@
+"""JupyterHub with one addition: at its start it brings the platform's rows of environments in line with what really runs."""
+
+from __future__ import annotations
+
+from jupyterhub.app import JupyterHub
+
+from ltai_hub.domain.workloads import Phase
+from ltai_hub.hub.core import hub_core, in_thread
+from ltai_hub.hub.records import Records
+
+
+class PlatformHub(JupyterHub):  # type: ignore[misc]  # JupyterHub has no types
+    name = "jupyterhub"
+
+    async def init_spawners(self) -> int:
+        checked: int = await super().init_spawners()
+        await self.end_cut_off_starts()
+        return checked
+
+    async def end_cut_off_starts(self) -> None:
+        """Starts that were under way when the hub was killed: nobody waits for them any more."""
+        records = Records(hub_core().database, hub_core().catalog)
+        for row in await in_thread(records.unfinished):
+            user = next((u for u in self.users.values() if u.name == row.user), None)
+            spawner = user.spawners.get(row.server) if user is not None else None
+            if spawner is None or not spawner.active:
+                await self.spawner_class.end_stray(row.backend_state)
+                await in_thread(records.move, row.id, Phase.FAILED, "the platform was stopped while it started")
+
+
+main = PlatformHub.launch_instance

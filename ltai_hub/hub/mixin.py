@@ -1,0 +1,203 @@
+"""What both spawners share: tenant, admission, profile → resources, and the metering of environments.
+
+A start: choose and admit (one transaction) → wait in the queue → launch → running. The row in ``environments`` is the
+truth about phase and usage; JupyterHub's own database only says which servers exist. A subclass brings ``launch``,
+``halt`` and ``look``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from jupyterhub.spawner import Spawner, SpawnException
+from tornado import web
+
+from ltai_hub.domain.tenants import Person
+from ltai_hub.domain.workloads import Phase
+from ltai_hub.environments.store import Environment
+from ltai_hub.errors import BadInput, NoCapacity, Problem, TryLater
+from ltai_hub.hub.choice import Wish, read_options
+from ltai_hub.hub.core import hub_core, in_thread
+from ltai_hub.hub.progress import Progress, Step
+from ltai_hub.hub.records import Records
+
+QUEUE_SECONDS = 1.0
+CAPACITY_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A backend's view of one server. ``code`` None while it runs; ``ended_at`` as the backend recorded it."""
+
+    code: int | None
+    reason: str = ""
+    ended_at: datetime | None = None
+
+
+class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
+    """Abstract; see ``LocalSpawner``."""
+
+    environment_id: int | None = None
+    backend_state: dict[str, Any] | None = None
+    # how it is ending, when the hub was asked to end it
+    ending: tuple[Phase, str] | None = None
+    told: Progress
+
+    # ---- for subclasses
+
+    async def launch(self, row: Environment) -> tuple[str, int]:
+        """Start the server and return its address once it answers. Sets ``backend_state`` as soon as there is one."""
+        raise NotImplementedError
+
+    async def halt(self, now: bool) -> None:
+        """End it and wait until it has ended; ending what is gone is fine."""
+        raise NotImplementedError
+
+    async def look(self) -> Seen:
+        """What is known of it now; ``code`` 0 when nothing is known any more."""
+        raise NotImplementedError
+
+    @classmethod
+    async def end_stray(cls, state: dict[str, Any] | None) -> None:
+        """End what a hub that was killed had begun to start; ``state`` is the row's ``backend_state``."""
+        raise NotImplementedError
+
+    # ---- JupyterHub's seam
+
+    async def start(self) -> tuple[str, int]:
+        self.told = Progress()
+        self.ending = None
+        try:
+            row = await self._admitted()
+            address = await self._launched(row)
+            await self.record(Phase.RUNNING)
+        except Problem as problem:
+            await self._failed_start(problem.message)
+            raise refusal(problem) from problem
+        except asyncio.CancelledError:
+            # Cancel on the pending page: give everything back before the hub goes on
+            self.ending = (Phase.CANCELLED, "cancelled")
+            await self.halt(now=True)
+            await self.record_end()
+            raise
+        except Exception as error:
+            await self._failed_start(f"the platform failed to start it: {error}")
+            raise
+        self.told.tell(Step("ready", 95, "It answers"))
+        return address
+
+    async def stop(self, now: bool = False) -> None:
+        self.ending = self.ending or (Phase.STOPPED, "stopped")
+        await self.record(Phase.STOPPING)
+        await self.halt(now)
+
+    async def poll(self) -> int | None:
+        return (await self.look()).code
+
+    async def run_post_stop_hook(self) -> None:
+        """JupyterHub calls this at every end: asked for, died, failed to start, found dead at the hub's start."""
+        await self.record_end()
+
+    async def delete_forever(self) -> None:
+        await in_thread(self.records.delete, self.user.name, self.name)
+
+    def get_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().get_state()
+        if self.environment_id is not None:
+            state.update(environment=self.environment_id, backend=self.backend_state)
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self.environment_id = state.get("environment")
+        self.backend_state = state.get("backend")
+
+    def clear_state(self) -> None:
+        super().clear_state()
+        self.environment_id = None
+        self.backend_state = None
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        told = getattr(self, "told", None)
+        if told is not None:
+            async for step in told.follow():
+                yield step.as_event()
+
+    def options_from_form(self, form_data: dict[str, Any]) -> dict[str, str]:
+        """Also of ``?opt-profile=…`` in the address of the spawn page."""
+        try:
+            return read_options(form_data)
+        except BadInput as problem:
+            raise web.HTTPError(400, "%s", problem.message) from problem
+
+    # ---- steps
+
+    @property
+    def records(self) -> Records:
+        core = hub_core()
+        return Records(core.database, core.catalog)
+
+    async def _admitted(self) -> Environment:
+        """Chosen, admitted and, where it had to, waited for."""
+        self.told.tell(Step("asked", 5, "Looking for a place"))
+        named = {"display_name": self.orm_spawner.display_name or ""}
+        wish = Wish(**(named | read_options(self.user_options or {})))
+        person = Person(self.user.name, admin=bool(self.user.admin))
+        url = self.user.server_url(self.name) + "lab"
+        row, answer = await in_thread(self.records.begin, person, self.name, wish, url)
+        self.environment_id = row.id
+        while not answer.held:
+            self.told.tell(Step("queued", 10, f"Waiting, place {answer.position}: {answer.reason}", answer.position, answer.reason))
+            await asyncio.sleep(QUEUE_SECONDS)
+            answer = await in_thread(self.records.look, row)
+        if row.phase is Phase.QUEUED:
+            row = await in_thread(self.records.move, row.id, Phase.STARTING)
+        return row
+
+    async def _launched(self, row: Environment) -> tuple[str, int]:
+        """Launch, waiting while the machine itself has nothing free."""
+        while True:
+            try:
+                return await self.launch(row)
+            except NoCapacity as full:
+                self.told.tell(Step("full", 10, f"Waiting: {full.message}", detail=full.message))
+                await asyncio.sleep(CAPACITY_SECONDS)
+            except TryLater as later:
+                await asyncio.sleep(later.after)
+
+    async def record(self, phase: Phase, reason: str = "", at: datetime | None = None) -> None:
+        if self.environment_id is not None:
+            await in_thread(self.records.move, self.environment_id, phase, reason, at, self.backend_state)
+
+    async def record_end(self) -> None:
+        """The final phase, with the time at which it really ended; a second call changes nothing."""
+        if self.environment_id is None:
+            return
+        seen = await self.look()
+        if seen.code is None:
+            await self.halt(now=True)
+            seen = await self.look()
+        phase, reason = self.ending or how_it_ended(seen)
+        await self.record(phase, reason, seen.ended_at)
+
+    async def _failed_start(self, reason: str) -> None:
+        if self.environment_id is not None:
+            self.ending = (Phase.FAILED, reason)
+            await self.halt(now=True)
+            await self.record_end()
+
+
+def how_it_ended(seen: Seen) -> tuple[Phase, str]:
+    """Of a server nobody stopped: File → Shut Down leaves with 0, everything else is a failure."""
+    if seen.code == 0:
+        return Phase.STOPPED, seen.reason or "ended by itself"
+    return Phase.FAILED, seen.reason or f"exit code {seen.code}"
+
+
+def refusal(problem: Problem) -> SpawnException:
+    """The problem as JupyterHub shows it: its sentence, no traceback."""
+    return SpawnException(problem.message, reason=problem.code, status_code=problem.status)

@@ -1,0 +1,1 @@
+"""``ltai start``: the whole platform on one machine, as processes."""

@@ -1,0 +1,55 @@
+"""What a request to MLflow may do. Pure: method and path in, the needed action out.
+
+MLflow itself trusts whoever reaches it, so everything it should not do for people is refused here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ltai_hub.errors import BadInput, Denied
+from ltai_services.tracking import PREFIX
+
+API = re.compile(r"/(?:ajax-)?api/\d\.\d/(?P<rest>.*)")
+READING_METHODS = {"GET", "HEAD", "OPTIONS"}
+# POST because their arguments are long, not because they change anything.
+READING_POSTS = re.compile(
+    r"(?:mlflow/)?(?:[a-z-]+/)*(?:search|search-datasets|search-all|get-history-bulk-interval|batchGet|batch-get|query|metrics)$|mlflow/traces/search.*"
+)
+# Gateway: calls other machines with the server's keys. Webhooks: the server calls addresses people choose. Users: MLflow's own accounts.
+CLOSED = re.compile(r"mlflow/(gateway|webhooks|users|roles|secrets|endpoints)\b|gateway\b|mlflow-artifacts/mpu\b.*\.\.")
+WORKSPACES = re.compile(r"mlflow/workspaces(?:/(?P<name>[^/]*))?$")
+DELETES = re.compile(r"mlflow/(registered-models|model-versions)/delete$")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """``action`` of the permission table. ``workspaces``: "list", or the name of the one asked for. ``deletes``: a model or version."""
+
+    action: str
+    workspaces: str = ""
+    deletes: bool = False
+
+
+def classify(method: str, path: str) -> Needs:
+    """``path`` decoded, with the prefix. Raises BadInput, Denied."""
+    below = path.removeprefix(PREFIX)
+    if "//" in below or "\\" in below or "\0" in below or any(part in (".", "..") for part in below.split("/")):
+        raise BadInput("the path has '//', '.' or '..' in it")
+    found = API.fullmatch(below)
+    rest = found["rest"] if found else below.lstrip("/")
+    if CLOSED.match(rest):
+        raise Denied("this part of MLflow is not open here: the platform's own pages do it")
+    named = WORKSPACES.match(rest)
+    if named:
+        if method not in READING_METHODS:
+            raise Denied("workspaces are the tenants of the platform: they are made and named there")
+        return Needs("models:read", workspaces=named["name"] or "list")
+    if is_reading(method, rest):
+        return Needs("models:read")
+    return Needs("models:write", deletes=bool(DELETES.match(rest)))
+
+
+def is_reading(method: str, rest: str) -> bool:
+    return method in READING_METHODS or (method == "POST" and (rest == "graphql" or READING_POSTS.match(rest) is not None))

@@ -1,0 +1,134 @@
+"""What to do about an endpoint: rows and observations in, steps out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ltai_hub.backends.base import Observed
+from ltai_hub.domain.workloads import Phase
+from ltai_services.serving.store import RUNNING, Endpoint, Instance
+
+# Ended sooner than this after it was started: something is wrong with the model, not with the machine.
+QUICK = timedelta(seconds=60)
+MOST_FAILURES = 3
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
+
+
+@dataclass(frozen=True)
+class Start:
+    place: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    instance: Instance
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``starts`` and ``stops`` of instances; ``phase`` the endpoint is in now; ``failed``: the generation is given up."""
+
+    phase: Phase
+    starts: tuple[Start, ...] = ()
+    stops: tuple[Stop, ...] = ()
+    failed: bool = False
+
+
+def make_plan(endpoint: Endpoint, instances: Sequence[Instance], held: bool, crowded: bool, now: datetime) -> Plan:
+    """``held``: its reservation is held. ``crowded``: the machine had no room for a second generation beside the first."""
+    alive = [instance for instance in instances if instance.is_alive]
+    if endpoint.wanted != RUNNING:
+        if alive:
+            return Plan(Phase.STOPPING, stops=tuple(map(Stop, alive)))
+        return Plan(Phase.FAILED if endpoint.failed else Phase.STOPPED)
+    if endpoint.phase is Phase.QUEUED and not held:
+        return Plan(Phase.QUEUED)
+    mine = [instance for instance in instances if instance.generation == endpoint.generation]
+    older = [instance for instance in alive if instance.generation != endpoint.generation]
+    ready = [instance for instance in mine if instance.is_ready]
+    if endpoint.failures >= MOST_FAILURES and not ready:
+        return Plan(_phase(endpoint, alive), failed=True)
+    starts = missing(endpoint, mine, now)
+    stops = [instance for instance in mine if instance.is_alive and instance.place >= endpoint.instances]
+    if len([instance for instance in ready if instance.place < endpoint.instances]) >= endpoint.instances:
+        stops += older
+    elif crowded:
+        stops += older[:1]
+    return Plan(_phase(endpoint, alive), starts=starts, stops=tuple(map(Stop, stops)))
+
+
+def missing(endpoint: Endpoint, mine: Sequence[Instance], now: datetime) -> tuple[Start, ...]:
+    """Places without a living instance whose waiting time is over."""
+    starts = []
+    for place in range(endpoint.instances):
+        tries = [instance for instance in mine if instance.place == place]
+        if any(instance.is_alive for instance in tries):
+            continue
+        last = tries[-1] if tries else None
+        wait = timedelta(seconds=min(FIRST_WAIT * 2 ** max(endpoint.failures - 1, 0), LONGEST_WAIT))
+        if last is None or last.ended_at is None or now >= last.ended_at + wait:
+            starts.append(Start(place, last.attempt + 1 if last else 1))
+    return tuple(starts)
+
+
+def _phase(endpoint: Endpoint, alive: Sequence[Instance]) -> Phase:
+    if any(instance.is_ready for instance in alive):
+        return Phase.RUNNING
+    return Phase.QUEUED if endpoint.phase is Phase.QUEUED and not alive else Phase.STARTING
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an observation changes of an instance; ``quick``: it failed soon after its start."""
+
+    phase: Phase
+    address: str = ""
+    ready_at: datetime | None = None
+    ended_at: datetime | None = None
+    quick: bool = False
+    reason: str = ""
+
+
+def look(instance: Instance, observed: Observed, now: datetime) -> Seen | None:
+    """None when the row already says it."""
+    if observed.phase is Phase.STARTING:
+        return None
+    if observed.phase is Phase.RUNNING:
+        address = observed.addresses[0] if observed.addresses else ""
+        if instance.is_ready and instance.address == address:
+            return None
+        return Seen(Phase.RUNNING, address, instance.ready_at or now)
+    ended = observed.ended_at or now
+    begun = instance.ready_at or observed.started_at or instance.created_at
+    reason = observed.reason or ("its process is gone" if observed.phase is Phase.GONE else "it ended")
+    return Seen(Phase.FAILED, "", instance.ready_at, ended, quick=ended - begun < QUICK and observed.phase is not Phase.GONE, reason=reason)
+
+
+def first_ready(instances: Sequence[Instance]) -> datetime | None:
+    moments = [instance.ready_at for instance in instances if instance.is_ready and instance.ready_at]
+    return min(moments) if moments else None
+
+
+def is_due(endpoint: Endpoint, now: datetime) -> bool:
+    """Its run duration is over."""
+    stops = stops_at(endpoint)
+    return endpoint.wanted == RUNNING and stops is not None and now >= stops
+
+
+def stops_at(endpoint: Endpoint) -> datetime | None:
+    if endpoint.max_seconds is None or endpoint.started_at is None:
+        return None
+    return endpoint.started_at + timedelta(seconds=endpoint.max_seconds)
+
+
+def routes_wanted(endpoints: Sequence[Endpoint], instances: Mapping[int, Sequence[Instance]]) -> dict[str, str]:
+    """Path → target of every endpoint with a ready instance; its instances share one address."""
+    wanted = {}
+    for endpoint in endpoints:
+        ready = [instance for instance in instances.get(endpoint.id, ()) if instance.is_ready and instance.address]
+        if ready and endpoint.wanted == RUNNING:
+            wanted[endpoint.path] = f"http://{ready[-1].address}"
+    return wanted

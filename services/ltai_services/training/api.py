@@ -1,0 +1,79 @@
+"""Routes: parse, one call, reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, status
+from fastapi.responses import StreamingResponse
+
+from ltai_hub.backends.base import Backend
+from ltai_hub.domain.workloads import Phase
+from ltai_hub.web.callers import Caller
+from ltai_hub.web.dependencies import Page, page, require
+from ltai_services.training.models import JobMetrics, JobOut, NewJob
+from ltai_services.training.service import TrainingService
+from ltai_services.training.store import Job
+
+Reader = Annotated[Caller, Depends(require("jobs:read"))]
+Creator = Annotated[Caller, Depends(require("jobs:create"))]
+WAIT_SECONDS = 0.3
+
+
+def make_router(service: TrainingService) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/jobs")
+    def list_jobs(
+        caller: Reader, paging: Page, tenant: str | None = None, user: str | None = None, phase: Phase | None = None
+    ) -> dict[str, Any]:
+        return page(*service.select(caller, paging, tenant, user, phase))
+
+    @router.post("/jobs", status_code=status.HTTP_201_CREATED)
+    def submit_job(caller: Creator, new: NewJob) -> JobOut:
+        return service.submit(caller, new)
+
+    @router.get("/jobs/{job_id}")
+    def show_job(caller: Reader, job_id: int) -> JobOut:
+        return service.show(caller, job_id)
+
+    @router.post("/jobs/{job_id}/cancel")
+    def cancel_job(caller: Annotated[Caller, Depends(require("jobs:cancel"))], job_id: int) -> JobOut:
+        return service.cancel(caller, job_id)
+
+    @router.post("/jobs/{job_id}/rerun", status_code=status.HTTP_201_CREATED)
+    def rerun_job(caller: Creator, job_id: int) -> JobOut:
+        return service.rerun(caller, job_id)
+
+    @router.delete("/jobs/{job_id}", status_code=status.HTTP_204_NO_CONTENT)
+    async def delete_job(caller: Annotated[Caller, Depends(require("jobs:delete"))], job_id: int) -> None:
+        await service.delete(caller, job_id)
+
+    @router.get("/jobs/{job_id}/log")
+    async def read_log(caller: Reader, job_id: int, offset: Annotated[int, Query(ge=0)] = 0, follow: bool = False) -> StreamingResponse:
+        job = await asyncio.to_thread(service.read, caller, job_id)
+        return StreamingResponse(stream_log(service, job, offset, follow), media_type="text/plain; charset=utf-8")
+
+    @router.get("/jobs/{job_id}/events")
+    def job_events(caller: Reader, job_id: int) -> dict[str, Any]:
+        return page(service.events(caller, job_id))
+
+    @router.get("/jobs/{job_id}/metrics")
+    async def job_metrics(caller: Reader, job_id: int) -> JobMetrics:
+        return await service.metrics(await asyncio.to_thread(service.read, caller, job_id))
+
+    return router
+
+
+async def stream_log(service: TrainingService, job: Job, offset: int, follow: bool) -> AsyncIterator[bytes]:
+    """Raw output from byte ``offset``; with ``follow`` it waits for a queued job to start and ends with the job."""
+    backend: Backend = service.platform.backend
+    while follow and job.backend_state is None and not job.phase.is_final:
+        await asyncio.sleep(WAIT_SECONDS)
+        job = await asyncio.to_thread(service.again, job.id)
+    if job.backend_state is None:
+        return
+    async for chunk in backend.logs(job.backend_state, follow=follow, offset=offset):
+        yield chunk

@@ -1,0 +1,286 @@
+"""Jobs from queued to ended: look, compare, one step."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ltai_hub.backends.base import Observed
+from ltai_hub.catalog.files import copy_into_home, profile_mounts
+from ltai_hub.controllers.controller import Controller
+from ltai_hub.domain.catalog import Profile
+from ltai_hub.domain.workloads import Kind, Phase
+from ltai_hub.errors import BadWorkload, NoCapacity, Problem, TryLater
+from ltai_hub.metering.phases import change_phase
+from ltai_hub.paths import DataFolder
+from ltai_hub.service import Platform
+from ltai_hub.tenancy.admission import admit_waiting, waiting
+from ltai_services.images import ensure_image
+from ltai_services.inside import inside_url
+from ltai_services.tracking import PREFIX, NewRun, Run, Tracking, first
+from ltai_services.training import store
+from ltai_services.training.store import Job
+from ltai_services.training.workload import Tracked, make_subject, make_workload, run_tags
+
+log = logging.getLogger("ltai.training")
+
+# While something starts or runs its end should show soon; an idle platform should stay idle.
+BUSY_SECONDS, IDLE_SECONDS = 0.5, 5.0
+SEEN_SECONDS = 15
+RETRY_SECONDS = 3.0
+GRACE_SECONDS = 10
+DAY = 86_400
+RUN_STATES = {Phase.SUCCEEDED: "FINISHED", Phase.FAILED: "FAILED", Phase.CANCELLED: "KILLED"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an observation makes of a job: the phases it goes through, each at its moment."""
+
+    phases: tuple[tuple[Phase, datetime], ...]
+    reason: str = ""
+    exit_code: int | None = None
+
+
+class JobController(Controller):
+    name = "jobs"
+    interval = IDLE_SECONDS
+
+    def __init__(self, platform: Platform, tracking: Tracking) -> None:
+        super().__init__()
+        self._platform = platform
+        self._tracking = tracking
+        self._not_before: dict[int, float] = {}
+        self._starting: dict[int, asyncio.Task[None]] = {}
+
+    async def pass_once(self) -> None:
+        jobs, held = await asyncio.to_thread(self._look)
+        self.interval = BUSY_SECONDS if any(not job.phase.is_final and job.backend_state for job in jobs) or held else IDLE_SECONDS
+        for job in jobs:
+            if job.phase is Phase.QUEUED and job.id in held:
+                self._begin_start(job)
+        await self._watch([job for job in jobs if job.backend_state is not None and not job.phase.is_final])
+        for job in jobs:
+            if job.phase.is_final:
+                await self._end_run(job)
+
+    async def settle(self) -> None:
+        """Wait for the starts under way (tests, shutdown)."""
+        await asyncio.gather(*self._starting.values(), return_exceptions=True)
+
+    def _look(self) -> tuple[list[Job], set[int]]:
+        """Unfinished jobs, and which of the queued ones hold their reservation."""
+        with self._platform.database.reading() as tx:
+            jobs = store.unfinished(tx)
+            queued = [job for job in jobs if job.phase is Phase.QUEUED]
+            answers = {job.id: waiting(tx, Kind.JOB, job.noun_id) for job in queued}
+        if any(answer is not None and not answer.held and answer.position == 1 for answer in answers.values()):
+            with self._platform.database.transaction() as tx:
+                admit_waiting(tx, self._platform.clock())
+                answers = {job.id: waiting(tx, Kind.JOB, job.noun_id) for job in queued}
+        return jobs, {number for number, answer in answers.items() if answer is not None and answer.held}
+
+    # ---- starting
+
+    def _begin_start(self, job: Job) -> None:
+        """Beside the loop, so that one slow start holds up nobody else."""
+        if job.id in self._starting or time.monotonic() < self._not_before.get(job.id, 0):
+            return
+        task = asyncio.create_task(self._start(job), name=f"start job {job.id}")
+        self._starting[job.id] = task
+        task.add_done_callback(lambda _: self._on_started(job.id))
+
+    def _on_started(self, job_id: int) -> None:
+        self._starting.pop(job_id, None)
+        self.poke()
+
+    async def _start(self, job: Job) -> None:
+        try:
+            state = await self._start_workload(job)
+        except BadWorkload as problem:
+            await asyncio.to_thread(self._fail, job, problem.message)
+        except (NoCapacity, TryLater) as problem:
+            self._postpone(job, problem.after if isinstance(problem, TryLater) else RETRY_SECONDS)
+            await asyncio.to_thread(self._say, job, problem.message)
+        except Problem as problem:
+            self._postpone(job, RETRY_SECONDS)
+            await asyncio.to_thread(self._say, job, f"{problem.message} (it is tried again)")
+        except Exception as error:  # a start that fails for a reason nobody foresaw must not be tried for ever
+            log.exception("start of job %s failed", job.id)
+            await asyncio.to_thread(
+                self._fail, job, f"the platform could not start it: {type(error).__name__}; the log of the services says more"
+            )
+        else:
+            if not await asyncio.to_thread(self._record_start, job, state):
+                await self._platform.backend.stop(state, 0)
+
+    async def _start_workload(self, job: Job) -> dict[str, Any]:
+        settings, catalog = self._platform.settings, self._platform.catalog
+        await ensure_image(self._platform, job.image, lambda words: self._say(job, words))
+        run, token = await first(self._ensure_run(job), self._make_token(job))
+        home = settings.folder.home(job.user)
+        profile = catalog.profiles.get(job.profile)
+        mounts = profile_mounts(settings.folder, profile, home) if profile else ()
+        if profile is not None:
+            await asyncio.to_thread(copy_course_files, settings.folder, profile, home)
+        tracked = Tracked(inside_url(settings) + PREFIX, run.run_id, run.experiment_id, token)
+        return await self._platform.backend.start(make_workload(job, catalog, home, mounts, tracked))
+
+    async def _ensure_run(self, job: Job) -> Run:
+        if job.run_id is not None and job.experiment_id is not None:
+            return Run(job.run_id, job.experiment_id)
+        new = NewRun(job.tenant, job.name, f"{job.name} {job.id}", job.user, run_tags(job), self._platform.clock())
+        run = await self._tracking.create_run(new)
+        await asyncio.to_thread(self._record_run, job, run)
+        return run
+
+    async def _make_token(self, job: Job) -> str:
+        scopes = ["access:services!service=models", "access:services!service=training"]
+        return await self._platform.hub.make_token(job.user, scopes, f"job {job.id}", (job.max_seconds or 30 * DAY) + DAY)
+
+    def _postpone(self, job: Job, seconds: float) -> None:
+        self._not_before[job.id] = time.monotonic() + seconds
+
+    def _record_run(self, job: Job, run: Run) -> None:
+        with self._platform.database.transaction() as tx:
+            store.change(tx, job.id, run_id=run.run_id, experiment_id=run.experiment_id)
+
+    def _record_start(self, job: Job, state: dict[str, Any]) -> bool:
+        """False when it was cancelled meanwhile."""
+        self._not_before.pop(job.id, None)
+        with self._platform.database.transaction() as tx:
+            if store.get(tx, job.id).phase is not Phase.QUEUED:
+                return False
+            change_phase(tx, make_subject(job, self._platform.catalog), Phase.QUEUED, Phase.STARTING, "", self._platform.clock())
+            store.change(tx, job.id, phase=Phase.STARTING, reason="", backend_state=state)
+        return True
+
+    def _say(self, job: Job, reason: str) -> None:
+        with self._platform.database.transaction() as tx:
+            if store.get(tx, job.id).reason != reason:
+                store.change(tx, job.id, reason=reason)
+
+    def _fail(self, job: Job, reason: str) -> None:
+        now = self._platform.clock()
+        with self._platform.database.transaction() as tx:
+            current = store.get(tx, job.id)
+            if current.phase.is_final:
+                return
+            change_phase(tx, make_subject(job, self._platform.catalog), current.phase, Phase.FAILED, reason, now)
+            store.change(tx, job.id, phase=Phase.FAILED, reason=reason, ended_at=now)
+
+    # ---- watching
+
+    async def _watch(self, jobs: list[Job]) -> None:
+        if not jobs:
+            return
+        seen = await self._platform.backend.observe([job.backend_state or {} for job in jobs])
+        now = self._platform.clock()
+        for job, observed in zip(jobs, seen, strict=True):
+            if observed.phase in (Phase.STARTING, Phase.RUNNING):
+                await self._stop_if_due(job, observed, now)
+            step = next_step(job, observed, now)
+            if step is not None:
+                await asyncio.to_thread(self._apply, job, step)
+        await asyncio.to_thread(self._note_seen, jobs, seen, now)
+
+    async def _stop_if_due(self, job: Job, observed: Observed, now: datetime) -> None:
+        reason = job.stop_reason
+        started = job.started_at or observed.started_at
+        if not reason and job.max_seconds and started and now > started + timedelta(seconds=job.max_seconds):
+            reason = f"stopped after {job.max_seconds} s, the most its profile allows"
+            await asyncio.to_thread(self._ask_to_stop, job, reason)
+        if reason and job.backend_state is not None:
+            await self._platform.backend.stop(job.backend_state, GRACE_SECONDS)
+
+    def _ask_to_stop(self, job: Job, reason: str) -> None:
+        with self._platform.database.transaction() as tx:
+            store.change(tx, job.id, stop_reason=reason)
+
+    def _apply(self, job: Job, step: Step) -> None:
+        with self._platform.database.transaction() as tx:
+            current = store.get(tx, job.id)
+            if current.phase.is_final:
+                return
+            old = current.phase
+            subject = make_subject(job, self._platform.catalog)
+            values: dict[str, Any] = {"reason": step.reason, "exit_code": step.exit_code}
+            for phase, at in step.phases:
+                # A job that was asked to stop does not go back to running.
+                if not (old is Phase.STOPPING and phase is Phase.RUNNING):
+                    change_phase(tx, subject, old, phase, step.reason if phase is step.phases[-1][0] else "", at)
+                    old = phase
+                if phase is Phase.RUNNING:
+                    values["started_at"] = at
+                if phase.is_final:
+                    values["ended_at"] = at
+            if old is Phase.STOPPING:
+                values.pop("reason")
+            store.change(tx, job.id, phase=old, **values)
+        self.poke()
+
+    def _note_seen(self, jobs: list[Job], seen: list[Observed], now: datetime) -> None:
+        running = [job for job, observed in zip(jobs, seen, strict=True) if observed.phase is Phase.RUNNING]
+        due = [job for job in running if job.seen_at is None or (now - job.seen_at).total_seconds() > SEEN_SECONDS]
+        if due:
+            with self._platform.database.transaction() as tx:
+                for job in due:
+                    store.change(tx, job.id, seen_at=now)
+
+    # ---- the MLflow run
+
+    async def _end_run(self, job: Job) -> None:
+        """When MLflow does not answer the next pass tries again."""
+        if job.run_id is None or time.monotonic() < self._not_before.get(job.id, 0):
+            return
+        try:
+            await self._tracking.end_run(
+                job.tenant, job.run_id, RUN_STATES.get(job.phase, "KILLED"), job.ended_at or self._platform.clock()
+            )
+        except Problem as problem:
+            self._postpone(job, RETRY_SECONDS)
+            log.warning("the MLflow run of job %s stays open for now: %s", job.id, problem.message)
+            return
+        with self._platform.database.transaction() as tx:
+            store.change(tx, job.id, run_ended=True)
+
+
+def copy_course_files(folder: DataFolder, profile: Profile, home: Path) -> None:
+    """A job may be the first thing a person runs. A home made here is given to its owner by the backend at the start."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    owner = home.stat()
+    copy_into_home(folder, profile, home, owner.st_uid, owner.st_gid)
+
+
+def next_step(job: Job, seen: Observed, now: datetime) -> Step | None:
+    """What the observation changes; None when the row already says it. Pure."""
+    if seen.phase is Phase.STARTING:
+        return None
+    started = job.started_at or seen.started_at or job.seen_at
+    if seen.phase is Phase.RUNNING:
+        if job.phase in (Phase.RUNNING, Phase.STOPPING):
+            return None
+        return Step(((Phase.RUNNING, started or now),))
+    ended = seen.ended_at or (job.seen_at or started or now if seen.phase is Phase.GONE else now)
+    outcome, reason = _outcome(job, seen)
+    begun: tuple[tuple[Phase, datetime], ...] = ()
+    if job.started_at is None and started is not None:
+        begun = ((Phase.RUNNING, min(started, ended)),)
+    return Step((*begun, (outcome, max(ended, started or ended))), reason, seen.exit_code)
+
+
+def _outcome(job: Job, seen: Observed) -> tuple[Phase, str]:
+    if seen.phase is Phase.SUCCEEDED:
+        return Phase.SUCCEEDED, ""
+    if job.stop_reason.startswith("cancelled"):
+        return Phase.CANCELLED, job.stop_reason
+    if job.stop_reason:
+        return Phase.FAILED, job.stop_reason
+    if seen.phase is Phase.GONE:
+        return Phase.FAILED, "its process is gone and left no exit code; the machine may have been restarted"
+    return Phase.FAILED, seen.reason or (f"exit code {seen.exit_code}" if seen.exit_code is not None else "it failed")

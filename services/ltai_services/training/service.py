@@ -1,0 +1,227 @@
+"""The verbs of jobs: permission, quota, one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy.engine import Connection
+
+from ltai_hub.domain.workloads import Kind, Phase
+from ltai_hub.errors import BadInput, Conflict
+from ltai_hub.metering import store as metering
+from ltai_hub.metering.phases import change_phase
+from ltai_hub.service import Platform
+from ltai_hub.slugs import check_title
+from ltai_hub.tenancy.admission import Ask, admit, waiting
+from ltai_hub.tenancy.permit import default_tenant, permit, permitted_tenants
+from ltai_hub.tenancy.store import subtree
+from ltai_hub.web.callers import Caller
+from ltai_hub.web.dependencies import Paging
+from ltai_services.choosing import choose
+from ltai_services.costs import cost_of
+from ltai_services.tracking import PREFIX, Tracking, from_pairs
+from ltai_services.training import store
+from ltai_services.training.models import EventOut, JobMetrics, JobOut, LoggedModelOut, NewJob
+from ltai_services.training.store import Job, NewRow
+from ltai_services.training.workload import check_command, check_cwd, check_env, make_subject
+
+
+class TrainingService:
+    """``poke`` wakes the controller; it may be called from any thread."""
+
+    def __init__(self, platform: Platform, tracking: Tracking, poke: Callable[[], None]) -> None:
+        self.platform = platform
+        self.database = platform.database
+        self.catalog = platform.catalog
+        self.tracking = tracking
+        self.poke = poke
+
+    def submit(self, caller: Caller, new: NewJob) -> JobOut:
+        name, command = check_title(new.name, "job"), check_command(new.command)
+        cwd, env = check_cwd(new.cwd), check_env(new.env)
+        now = self.platform.clock()
+        with self.database.transaction() as tx:
+            tenant = new.tenant or default_tenant(tx, caller.name)
+            permit(tx, caller, "jobs:create", tenant, owner=caller.name)
+            chosen = choose(tx, self.catalog, tenant, new.profile, new.image, new.flavor)
+            profile = chosen.profile
+            row = NewRow(
+                name=name,
+                user=caller.name,
+                tenant=tenant,
+                profile=profile.name if profile else "",
+                image=chosen.image,
+                flavor=chosen.flavor,
+                command=command,
+                cwd=cwd,
+                env=env,
+                max_seconds=profile.max_seconds if profile else None,
+            )
+            job = self._insert(tx, caller, row, now)
+        self.poke()
+        return job
+
+    def rerun(self, caller: Caller, job_id: int) -> JobOut:
+        """The same again as a new job of the caller."""
+        now = self.platform.clock()
+        with self.database.transaction() as tx:
+            old = self._permitted(tx, caller, "jobs:read", job_id)
+            permit(tx, caller, "jobs:create", old.tenant, owner=caller.name)
+            chosen = choose(tx, self.catalog, old.tenant, old.profile or None, old.image, old.flavor)
+            row = NewRow(
+                name=old.name,
+                user=caller.name,
+                tenant=old.tenant,
+                profile=old.profile,
+                image=chosen.image,
+                flavor=chosen.flavor,
+                command=old.command,
+                cwd=old.cwd,
+                env=old.env,
+                max_seconds=chosen.profile.max_seconds if chosen.profile else None,
+                attempt=old.attempt + 1,
+                rerun_of=old.id,
+            )
+            job = self._insert(tx, caller, row, now)
+        self.poke()
+        return job
+
+    def cancel(self, caller: Caller, job_id: int) -> JobOut:
+        """A queued job ends at once; a running one is asked to end and killed after its grace."""
+        now = self.platform.clock()
+        with self.database.transaction() as tx:
+            job = self._permitted(tx, caller, "jobs:cancel", job_id)
+            if job.phase.is_final:
+                raise Conflict(f"job {job.id} has already {job.phase}; there is nothing to cancel")
+            reason = f"cancelled by {caller.name}"
+            if not job.stop_reason:
+                store.change(tx, job.id, stop_reason=reason)
+            if job.phase is Phase.QUEUED:
+                change_phase(tx, make_subject(job, self.catalog), job.phase, Phase.CANCELLED, reason, now, caller.name)
+                store.change(tx, job.id, phase=Phase.CANCELLED, reason=reason, ended_at=now)
+            elif job.phase is Phase.RUNNING:
+                change_phase(tx, make_subject(job, self.catalog), job.phase, Phase.STOPPING, reason, now, caller.name)
+                store.change(tx, job.id, phase=Phase.STOPPING, reason=reason)
+            answer = self._out(tx, store.get(tx, job_id), now)
+        self.poke()
+        return answer
+
+    async def delete(self, caller: Caller, job_id: int) -> None:
+        """An ended job with its log; its MLflow run stays with the experiment, its usage with the bill."""
+        with self.database.transaction() as tx:
+            job = self._permitted(tx, caller, "jobs:delete", job_id)
+            if not job.phase.is_final:
+                raise Conflict(f"job {job.id} is {job.phase}; cancel it first, then delete it")
+            store.change(tx, job.id, deleted=True)
+        if job.backend_state is not None:
+            await self.platform.backend.forget(job.backend_state)
+
+    def select(self, caller: Caller, paging: Paging, tenant: str | None, user: str | None, phase: Phase | None) -> tuple[list[JobOut], int]:
+        now = self.platform.clock()
+        with self.database.reading() as tx:
+            inside = None
+            if tenant:
+                permit(tx, caller, "jobs:read", tenant)
+                inside = subtree(tx, [tenant])
+            others = permitted_tenants(tx, caller, "jobs:read")
+            whose = caller.name if user == "me" else user
+            phases = [phase] if phase else []
+            found, total = store.select_jobs(tx, caller.name, others, paging.limit, paging.offset, inside, whose, paging.q, phases)
+            return [self._out(tx, job, now) for job in found], total
+
+    def show(self, caller: Caller, job_id: int) -> JobOut:
+        with self.database.reading() as tx:
+            return self._out(tx, self._permitted(tx, caller, "jobs:read", job_id), self.platform.clock())
+
+    def events(self, caller: Caller, job_id: int) -> list[EventOut]:
+        with self.database.reading() as tx:
+            job = self._permitted(tx, caller, "jobs:read", job_id)
+            found = metering.list_events(tx, 500, 0, noun=Kind.JOB, noun_id=job.noun_id)
+        return [EventOut(at=e.at, from_phase=e.from_phase, to_phase=e.to_phase, reason=e.reason, actor=e.actor) for e in found]
+
+    def read(self, caller: Caller, job_id: int) -> Job:
+        """The row, for the log."""
+        with self.database.reading() as tx:
+            return self._permitted(tx, caller, "jobs:read", job_id)
+
+    def again(self, job_id: int) -> Job:
+        """The row as it is now; the caller was permitted before."""
+        with self.database.reading() as tx:
+            return store.get(tx, job_id)
+
+    async def metrics(self, job: Job) -> JobMetrics:
+        """What its MLflow run holds now."""
+        if job.run_id is None or job.experiment_id is None:
+            return JobMetrics(metrics={}, params={}, models=[])
+        data = (await self.tracking.get_run(job.tenant, job.run_id))["data"]
+        models = await self.tracking.logged_models(job.tenant, job.experiment_id, job.run_id)
+        return JobMetrics(
+            metrics={str(m["key"]): float(m["value"]) for m in data.get("metrics", [])},
+            params=from_pairs(data.get("params")),
+            models=[LoggedModelOut(model_id=m["info"]["model_id"], name=m["info"]["name"], framework=framework_of(m)) for m in models],
+        )
+
+    def _insert(self, tx: Connection, caller: Caller, row: NewRow, now: datetime) -> JobOut:
+        job = store.insert_job(tx, row, now)
+        subject = make_subject(job, self.catalog)
+        ask = Ask(Kind.JOB, job.noun_id, job.user, job.tenant, job.flavor, subject.resources)
+        admission = admit(tx, caller, "jobs:create", ask, now)
+        change_phase(tx, subject, None, Phase.QUEUED, admission.reason, now, caller.name)
+        store.change(tx, job.id, reason=admission.reason)
+        return self._out(tx, store.get(tx, job.id), now)
+
+    def _permitted(self, tx: Connection, caller: Caller, action: str, job_id: int) -> Job:
+        if not 0 < job_id < 2**63:
+            raise BadInput(f"{job_id} is no job number")
+        job = store.get(tx, job_id)
+        permit(tx, caller, action, job.tenant, owner=job.user)
+        return job
+
+    def _out(self, tx: Connection, job: Job, now: datetime) -> JobOut:
+        queued = waiting(tx, Kind.JOB, job.noun_id) if job.phase is Phase.QUEUED else None
+        position, reason = (queued.position, queued.reason or job.reason) if queued is not None else (None, job.reason)
+        end = job.ended_at or now
+        return JobOut(
+            id=job.id,
+            name=job.name,
+            user=job.user,
+            tenant=job.tenant,
+            profile=job.profile,
+            image=job.image,
+            flavor=job.flavor,
+            command=[*job.command],
+            cwd=job.cwd,
+            env=dict(job.env),
+            phase=job.phase,
+            reason=reason,
+            exit_code=job.exit_code,
+            queue_position=position,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            ended_at=job.ended_at,
+            duration_seconds=max((end - job.started_at).total_seconds(), 0) if job.started_at else None,
+            run_id=job.run_id,
+            experiment_id=job.experiment_id,
+            run_url=run_url(job),
+            attempt=job.attempt,
+            rerun_of=job.rerun_of,
+            max_seconds=job.max_seconds,
+            cost_micro=cost_of(tx, Kind.JOB, job.noun_id, job.created_at, now) if job.started_at else 0,
+            currency=self.platform.settings.currency,
+        )
+
+
+def run_url(job: Job) -> str | None:
+    """MLflow's page of the run, a path on the platform's own address."""
+    if job.run_id is None:
+        return None
+    return f"{PREFIX}/?workspace={job.tenant}#/experiments/{job.experiment_id}/runs/{job.run_id}"
+
+
+def framework_of(model: dict[str, object]) -> str:
+    """Of a LoggedModel: the tag a person set, else what MLflow wrote down when it was logged."""
+    info = model["info"]
+    assert isinstance(info, dict)
+    tags = from_pairs(info.get("tags"))
+    return str(tags.get("framework") or info.get("model_type") or "")

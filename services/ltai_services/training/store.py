@@ -1,0 +1,152 @@
+"""SQL of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, func, insert, or_, select, update
+from sqlalchemy.engine import Connection
+
+from ltai_hub.db.engine import new_id
+from ltai_hub.db.tables import tenants
+from ltai_hub.domain.workloads import Phase
+from ltai_hub.errors import NotFound
+from ltai_services.training.tables import jobs
+
+FINAL = [phase for phase in Phase if phase.is_final]
+
+
+@dataclass(frozen=True)
+class Job:
+    id: int
+    name: str
+    user: str
+    tenant: str
+    profile: str
+    image: str
+    flavor: str
+    command: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str]
+    max_seconds: int | None
+    phase: Phase
+    reason: str
+    exit_code: int | None
+    attempt: int
+    rerun_of: int | None
+    run_id: str | None
+    experiment_id: str | None
+    run_ended: bool
+    stop_reason: str
+    backend_state: dict[str, Any] | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    seen_at: datetime | None
+
+    @property
+    def noun_id(self) -> str:
+        return str(self.id)
+
+
+@dataclass(frozen=True)
+class NewRow:
+    name: str
+    user: str
+    tenant: str
+    profile: str
+    image: str
+    flavor: str
+    command: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str]
+    max_seconds: int | None
+    attempt: int = 1
+    rerun_of: int | None = None
+
+
+def insert_job(tx: Connection, new: NewRow, at: datetime) -> Job:
+    tenant_id = tx.execute(select(tenants.c.id).where(tenants.c.slug == new.tenant)).scalar_one()
+    done = tx.execute(
+        insert(jobs).values(
+            name=new.name,
+            user=new.user,
+            tenant_id=tenant_id,
+            profile=new.profile,
+            image=new.image,
+            flavor=new.flavor,
+            command=list(new.command),
+            cwd=new.cwd,
+            env=dict(new.env),
+            max_seconds=new.max_seconds,
+            phase=Phase.QUEUED,
+            reason="",
+            attempt=new.attempt,
+            rerun_of=new.rerun_of,
+            run_ended=False,
+            stop_reason="",
+            deleted=False,
+            created_at=at,
+        )
+    )
+    return get(tx, new_id(done))
+
+
+def get(tx: Connection, job_id: int) -> Job:
+    """Raises NotFound."""
+    row = tx.execute(_select().where(jobs.c.id == job_id, jobs.c.deleted.is_(False))).mappings().first()
+    if row is None:
+        raise NotFound(f"there is no job {job_id}")
+    return _job(row)
+
+
+def change(tx: Connection, job_id: int, **values: Any) -> None:
+    """Columns by name. Called beside ``metering.phases.change_phase`` when the phase is among them."""
+    if "reason" in values:
+        values["reason"] = values["reason"][:2000]
+    tx.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+
+
+def select_jobs(
+    tx: Connection,
+    own: str,
+    others_in: Collection[str],
+    limit: int = 100,
+    offset: int = 0,
+    tenant: Collection[str] | None = None,
+    user: str | None = None,
+    text: str = "",
+    phases: Collection[Phase] = (),
+) -> tuple[list[Job], int]:
+    """A page and the total: what is ``own``, and others' in the tenants ``others_in``. Newest first."""
+    query = _select().where(jobs.c.deleted.is_(False), or_(jobs.c.user == own, tenants.c.slug.in_(list(others_in))))
+    if tenant is not None:
+        query = query.where(tenants.c.slug.in_(list(tenant)))
+    if user:
+        query = query.where(jobs.c.user == user)
+    if phases:
+        query = query.where(jobs.c.phase.in_(list(phases)))
+    if text:
+        query = query.where(or_(jobs.c.name.contains(text, autoescape=True), jobs.c.user.contains(text, autoescape=True)))
+    total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+    rows = tx.execute(query.order_by(jobs.c.id.desc()).limit(limit).offset(offset)).mappings()
+    return [_job(row) for row in rows], total
+
+
+def unfinished(tx: Connection) -> list[Job]:
+    """What the controller has to do with, oldest first: not final, or final with an MLflow run still open."""
+    open_run = jobs.c.run_id.is_not(None) & jobs.c.run_ended.is_(False)
+    query = _select().where(or_(jobs.c.phase.not_in(FINAL), open_run))
+    return [_job(row) for row in tx.execute(query.order_by(jobs.c.id)).mappings()]
+
+
+def _select() -> Select[Any]:
+    return select(jobs, tenants.c.slug.label("tenant")).join(tenants, tenants.c.id == jobs.c.tenant_id)
+
+
+def _job(row: Any) -> Job:
+    plain = set(Job.__dataclass_fields__) - {"command", "phase"}
+    return Job(command=tuple(row["command"]), phase=Phase(row["phase"]), **{name: row[name] for name in plain})

@@ -1,0 +1,39 @@
+"""Fork servers for the tests: one shared by a file, or one's own to break."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.backends.support import RunningForkServer
+
+
+def make_data_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="lt")) / "data"  # short: paths of unix sockets hold 108 bytes
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[RunningForkServer]:
+    server = RunningForkServer(make_data_folder(), ("--simulated-gpus", "2"))
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def make_forks() -> Iterator[Callable[..., RunningForkServer]]:
+    """Starts fork servers with the options given; all are ended after the test."""
+    started: list[RunningForkServer] = []
+
+    def make(*options: str) -> RunningForkServer:
+        server = RunningForkServer(make_data_folder(), options)
+        started.append(server)
+        server.start()
+        return server
+
+    yield make
+    for server in started:
+        server.close()

@@ -1,0 +1,279 @@
+"""The platform stopped, killed, or started where it cannot start. Each test has an instance of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from ltai_hub.backends.local.records import all_records
+from ltai_hub.db.engine import Database
+from ltai_hub.db.tables import usage_intervals
+from ltai_hub.domain.workloads import Phase
+from ltai_hub.environments import store
+from ltai_hub.environments.store import Environment
+from ltai_hub.paths import DataFolder
+from tests.fixtures import RunningPlatform, free_port, launch, start_platform
+from tests.hub.kernel import run_code
+
+pytestmark = pytest.mark.hub
+
+
+@pytest.fixture
+def own(tmp_path: Path, platform: RunningPlatform) -> Iterator[RunningPlatform]:
+    """An instance that may be killed; it takes the images the session's instance has built."""
+    data = tmp_path / "data"
+    data.mkdir()
+    borrow_images(platform, data)
+    running = start_platform(data, "--demo", "--simulated-gpus", "2")
+    yield running
+    end(data)
+
+
+def borrow_images(platform: RunningPlatform, data: Path) -> None:
+    """Building one takes seconds; files are linked, so nothing is copied."""
+    with platform.session("student1") as browser:
+        browser.api("POST", "/users/student1/servers/builder", json={"profile": "digits"})
+        browser.wait_for_server("student1", "builder")
+        browser.api("DELETE", "/users/student1/servers/builder", json={"remove": True})
+    subprocess.run(["cp", "-al", str(platform.data / "images"), str(data / "images")], check=True)
+
+
+def end(data: Path) -> None:
+    """Whatever the test left running of this data folder."""
+    ready = data / "ready.json"
+    for path in (data / "lock",):
+        with suppress(OSError, ValueError):
+            os.kill(int(path.read_text()), signal.SIGKILL)
+    ready.unlink(missing_ok=True)
+    for record in all_records(data / "run" / "workloads"):
+        if record.is_running and record.process:
+            os.kill(record.process.pid, signal.SIGKILL)
+
+
+def processes_of(data: Path) -> list[str]:
+    """Command lines of everything that still knows the data folder, or has a file of it open as its output."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+            continue
+        with suppress(OSError):
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            output = os.readlink(folder / "fd" / "1")
+            if str(data) in command or output.startswith(str(data) + "/"):
+                found.append(f"{folder.name} {command}")
+    return found
+
+
+def wait_until_alone(data: Path, seconds: float = 10) -> list[str]:
+    until = time.monotonic() + seconds
+    while (left := processes_of(data)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return left
+
+
+def row_of(data: Path, user: str, server: str = "") -> Environment:
+    database = Database(DataFolder(data).database_url)
+    with database.reading() as tx:
+        row = store.find(tx, user, server)
+    database.close()
+    assert row is not None
+    return row
+
+
+def intervals_of(data: Path, row: Environment) -> list[tuple[object, object]]:
+    database = Database(DataFolder(data).database_url)
+    with database.reading() as tx:
+        query = select(usage_intervals).where(usage_intervals.c.noun_id == row.run_id)
+        found = [(r["started_at"], r["ended_at"]) for r in tx.execute(query).mappings()]
+    database.close()
+    return found
+
+
+def start_environment(running: RunningPlatform, user: str, server: str) -> None:
+    with running.session(user) as browser:
+        browser.api("POST", f"/users/{user}/servers/{server}", json={"profile": "digits"})
+        assert browser.wait_for_server(user, server)["ready"]
+
+
+def test_secrets_are_files_of_the_owner_only(own: RunningPlatform) -> None:
+    for name in ("ready.json", "secrets.json", "ltai.sqlite", "demo.json", "ports.json"):
+        assert stat.S_IMODE((own.data / name).stat().st_mode) == 0o600, name
+    assert stat.S_IMODE((own.data / "hub").stat().st_mode) == 0o700
+    ready = json.loads((own.data / "ready.json").read_text())
+    assert (ready["url"], ready["pid"]) == (own.url, own.process.pid)
+    assert {a["role"] for a in ready["accounts"]} == {"admin", "teacher", "assistant", "student"}
+
+
+def test_no_token_is_in_a_command_line(own: RunningPlatform) -> None:
+    keys = json.loads((own.data / "secrets.json").read_text()).values()
+    commands = "\n".join(processes_of(own.data))
+    assert commands
+    assert not any(key in commands for key in keys)
+
+
+def test_ctrl_c_leaves_nothing_and_everything_is_there_again(own: RunningPlatform) -> None:
+    start_environment(own, "student1", "lab")
+    assert own.stop() == 0
+    assert wait_until_alone(own.data) == []
+    assert not (own.data / "ready.json").exists()
+    stopped = row_of(own.data, "student1", "lab")
+    assert stopped.phase is Phase.STOPPED
+    assert all(end for _, end in intervals_of(own.data, stopped))
+    again = start_platform(own.data, "--demo", "--simulated-gpus", "2", port=port_of(own))
+    try:
+        assert again.accounts == own.accounts
+        with again.session("student1") as browser:
+            assert "lab" in browser.api("GET", "/users/student1", params={"include_stopped_servers": ""}).json()["servers"]
+    finally:
+        again.stop()
+
+
+def test_after_kill_minus_nine_the_environment_goes_on_and_is_found_again(own: RunningPlatform) -> None:
+    start_environment(own, "student1", "lab")
+    before = row_of(own.data, "student1", "lab")
+    own.process.kill()
+    own.process.wait()
+    time.sleep(1)
+    assert [r.spec.name for r in all_records(own.data / "run" / "workloads") if r.is_running] == [f"environment-{before.id}-1"]
+    again = start_platform(own.data, "--demo", "--simulated-gpus", "2", port=port_of(own))
+    try:
+        with again.session("student1") as browser:
+            assert browser.api("GET", "/users/student1").json()["servers"]["lab"]["ready"]
+            assert run_code(browser, "/user/student1/lab/", "print(6 * 7)").strip() == "42"
+            after = row_of(own.data, "student1", "lab")
+            assert (after.phase, after.started_at) == (Phase.RUNNING, before.started_at)
+            assert intervals_of(own.data, after) == [(before.started_at, None)]
+    finally:
+        again.stop()
+    assert wait_until_alone(own.data) == []
+
+
+def test_what_ended_while_the_platform_was_down_is_metered_to_its_end(own: RunningPlatform) -> None:
+    start_environment(own, "student1", "lab")
+    own.process.kill()
+    own.process.wait()
+    time.sleep(0.5)
+    (record,) = [r for r in all_records(own.data / "run" / "workloads") if r.is_running]
+    assert record.process
+    os.kill(record.process.pid, signal.SIGTERM)
+    time.sleep(2)
+    ended = next(r.exit for r in all_records(own.data / "run" / "workloads") if r.spec.name == record.spec.name)
+    assert ended
+    time.sleep(1)
+    again = start_platform(own.data, "--demo", "--simulated-gpus", "2", port=port_of(own))
+    try:
+        row = row_of(own.data, "student1", "lab")
+        assert row.phase.is_final
+        assert row.ended_at is not None
+        assert row.ended_at.isoformat() == ended.ended_at
+        assert [end for _, end in intervals_of(own.data, row)] == [row.ended_at]
+    finally:
+        again.stop()
+
+
+def test_a_part_that_dies_comes_back(own: RunningPlatform) -> None:
+    for name in ("ltai_hub.local.child hub", "chp.mjs"):
+        (pid,) = [int(line.split()[0]) for line in children_of(own.process.pid) if name in line]
+        os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            with suppress(Exception):
+                own.session("student2").close()
+                break
+            time.sleep(0.2)
+        else:
+            raise AssertionError(f"{name} did not come back")
+
+
+def children_of(pid: int) -> list[str]:
+    return subprocess.run(["ps", "--ppid", str(pid), "-o", "pid=,args="], capture_output=True, text=True).stdout.splitlines()
+
+
+# ---- exit code 2: one line that says what to do
+
+
+def refused(data: Path, tmp_path: Path, *options: str) -> str:
+    output = tmp_path / "refused.out"
+    code = launch(data, output, *options).wait(60)
+    said = output.read_text().strip()
+    assert code == 2, said
+    assert len(said.splitlines()) == 1, said
+    return said
+
+
+def test_a_taken_port_is_refused(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = refused(tmp_path / "data", tmp_path, "--port", str(port))
+    assert f"port {port} is in use" in said
+    assert "--port" in said
+
+
+def test_a_data_folder_in_use_is_refused(platform: RunningPlatform, tmp_path: Path) -> None:
+    said = refused(platform.data, tmp_path, "--port", str(free_port()))
+    assert f"in use by another ltai start (process {platform.process.pid})" in said
+
+
+@pytest.mark.parametrize("data", ["/proc/ltai", "/dev/null/data"])
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, data: str) -> None:
+    assert "cannot be written" in refused(Path(data), tmp_path, "--port", str(free_port()))
+
+
+def test_a_broken_catalogue_is_refused_and_nothing_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog = tmp_path / "catalog"
+    catalog.mkdir()
+    for name in ("flavors", "images", "profiles"):
+        (catalog / f"{name}.yaml").write_text(f"{name}: {{}}\n")
+    (catalog / "flavors.yaml").write_text("flavors:\n  tiny:\n    cpuu: 1\n")
+    monkeypatch.setenv("LTAI_CATALOG", str(catalog))
+    output = tmp_path / "refused.out"
+    assert launch(tmp_path / "data", output, "--port", str(free_port())).wait(60) == 2
+    assert "flavors.yaml:3" in output.read_text()
+    assert not (tmp_path / "data" / "ready.json").exists()
+
+
+def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    import sqlite3
+
+    data = tmp_path / "data"
+    data.mkdir()
+    with sqlite3.connect(data / "ltai.sqlite") as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        database.execute("INSERT INTO alembic_version VALUES ('9999')")
+    database.close()
+    before = (data / "ltai.sqlite").read_bytes()
+    assert "newer version" in refused(data, tmp_path, "--port", str(free_port()))
+    assert (data / "ltai.sqlite").read_bytes() == before
+
+
+def test_demo_listens_on_loopback_only(tmp_path: Path) -> None:
+    assert "loopback only" in refused(tmp_path / "data", tmp_path, "--demo", "--host", "0.0.0.0", "--port", str(free_port()))
+
+
+def test_without_demo_the_first_admin_gets_a_link(tmp_path: Path) -> None:
+    running = start_platform(tmp_path / "data")
+    try:
+        said = running.output.read_text()
+        assert f"{running.url}/hub/invite/" in said
+        assert said.strip().splitlines()[-1] == f"Ready: {running.url}"
+        assert running.accounts == {}
+    finally:
+        assert running.stop() == 0
+
+
+def port_of(running: RunningPlatform) -> int:
+    return int(running.url.rpartition(":")[2])
