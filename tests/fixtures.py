@@ -76,7 +76,7 @@ class Browser(httpx.Client):
 class RunningPlatform:
     url: str
     data: Path
-    process: subprocess.Popen[bytes] = field(repr=False)
+    process: subprocess.Popen[bytes] | None = field(repr=False)
     accounts: dict[str, dict[str, str]] = field(repr=False)
     output: Path
 
@@ -98,6 +98,7 @@ class RunningPlatform:
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token(name)}"}, timeout=60)
 
     def stop(self, number: int = signal.SIGINT, seconds: float = 60) -> int:
+        assert self.process, "this test stops its platform; it cannot run on one that was attached"
         self.process.send_signal(number)
         return self.process.wait(seconds)
 
@@ -116,6 +117,14 @@ def start_platform(data: Path, *options: str, port: int = 0) -> RunningPlatform:
         time.sleep(0.05)
     process.kill()
     raise AssertionError(f"not ready:\n{output.read_text('utf-8')}")
+
+
+def attach(data: Path) -> RunningPlatform:
+    """A platform somebody else has started; it is left running."""
+    ready = read_ready(data)
+    assert ready, f"nothing runs in {data}"
+    accounts = {account["name"]: account for account in ready["accounts"]}
+    return RunningPlatform(ready["url"], data, None, accounts, data.parent / f"{data.name}.out")
 
 
 def launch(data: Path, output: Path, *options: str) -> subprocess.Popen[bytes]:
@@ -145,7 +154,10 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    """The demo school with two simulated GPUs, for the whole run."""
+    """The demo school with two simulated GPUs, for the whole run; LTAI_TEST_DATA names the data folder of one that runs already."""
+    if known := os.environ.get("LTAI_TEST_DATA"):
+        yield attach(Path(known))
+        return
     running = start_platform(tmp_path_factory.mktemp("ltai") / "data", "--demo", "--simulated-gpus", "2")
     try:
         yield running

@@ -56,7 +56,9 @@ def specs() -> list[ServiceSpec]:
 
 def describe(spec: ServiceSpec, platform: Platform) -> str:
     found = [route for route in spec.make(platform).router.routes if isinstance(route, APIRoute)]
-    rows = [[code(f"{method} {route.path}"), may(route), *bodies(route, found)] for route in found for method in sorted(route.methods)]
+    rows = [
+        [code(f"{method} {route.path}"), may(route), *bodies(route, found)] for route in found for method in sorted(route.methods or ())
+    ]
     text = f"## {spec.name}\n\n{table(['request', 'may', 'sends', 'gets'], rows)}\n"
     models = importlib.import_module(f"{spec.make.__module__.split('.')[0]}.{spec.name}.models")
     return text + "\n".join(describe_model(model) for model in own_models(models))

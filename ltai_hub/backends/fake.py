@@ -13,6 +13,7 @@ from datetime import datetime
 from ltai_hub.backends.base import AcceleratorUse, Backend, MeasuresUse, Observed, PublishesPorts, State, Use
 from ltai_hub.domain.workloads import Phase, Workload
 from ltai_hub.errors import BadWorkload, NoCapacity
+from ltai_hub.settings import Settings
 from ltai_hub.units import utc_now
 
 KIND, MEMORY = "simulated-gpu", 16 << 30
@@ -43,10 +44,14 @@ class FakeBackend(Backend, MeasuresUse, PublishesPorts):
     """``program`` runs when a replica starts; ``accelerator_count`` simulated cards are handed out exclusively."""
 
     def __init__(
-        self, program: Callable[[FakeProcess], None] = lambda process: None, accelerators: int = 0, clock: Callable[[], datetime] = utc_now
+        self,
+        settings: Settings | None = None,
+        program: Callable[[FakeProcess], None] = lambda process: None,
+        accelerators: int | None = None,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.program = program
-        self.accelerator_count = accelerators
+        self.accelerator_count = accelerators if accelerators is not None else settings.simulated_gpus if settings else 0
         self.clock = clock
         self.workloads: dict[str, list[FakeProcess]] = {}
         self.ports = 0

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ltai_hub.cli.connect import connect
+from ltai_hub.cli.connect import connect, name_of
 from ltai_hub.cli.group import make_app
 from ltai_hub.cli.options import MonthOption, OutputOption, QuietOption, TenantFilter, UserFilter
 from ltai_hub.cli.output import (
@@ -40,6 +40,7 @@ def show(
 ) -> None:
     """A month's bill. With --quiet the total, in millionths of the currency."""
     with connect() as client:
+        user = name_of(client, user)
         if csv:
             print(client.bills.csv(tenant=tenant, user=user, month=month), end="")
             return
@@ -108,7 +109,7 @@ def set_price(
 
 
 def parse_money(text: str) -> int:
-    """ "4.80" → 4800000. Raises ConfigProblem."""
+    """4.80 → 4800000. Raises ConfigProblem."""
     try:
         micro = to_micro(text)
     except (ArithmeticError, ValueError):

@@ -29,6 +29,11 @@ def tenant_or_default(client: Client, tenant: str | None) -> str:
     return found
 
 
+def name_of(client: Client, user: str | None) -> str | None:
+    """For services that know names only: "me" is the caller."""
+    return client.me()["name"] if user == "me" else user
+
+
 def print_stream(pieces: Iterator[str]) -> None:
     """A log as it comes. Control characters pass: progress bars are made of them."""
     for text in pieces:

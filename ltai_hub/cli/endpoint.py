@@ -196,7 +196,7 @@ def token(
     output: OutputOption = Format.TABLE,
     quiet: QuietOption = False,
 ) -> None:
-    """Make a new token and print it; the old one stops working."""
+    """Make a new token and print it; the old one works until the last instance is replaced."""
     with connect() as client:
         id = find_endpoint(client, name)
         confirm(f"Make a new token for the endpoint {name}? Whoever uses the old one is refused from then on.", yes)

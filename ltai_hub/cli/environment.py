@@ -77,7 +77,10 @@ def start(
     """Start an environment, with other choices than before if you like; made when it is not there."""
     with connect() as client:
         found = None if profile or image or flavor or tenant else find_own(client, name)
-        if found:
+        if found and not is_over(found):
+            note(f"The environment {found['display_name']} is {found['phase']} already.", View(output, quiet))
+            seen = found
+        elif found:
             seen = client.environments.start(found["id"]) or client.environments.get(found["id"])
         else:
             seen = client.environments.create(name, profile=profile, image=image, flavor=flavor, tenant=tenant)
@@ -147,6 +150,12 @@ def find_environment(client: Client, name: str) -> Environment:
     if name.isdecimal():
         return client.environments.get(name)
     raise NotFound(f"you have no environment {name!r}; see: ltai environment list")
+
+
+def is_over(environment: Environment) -> bool:
+    from ltai_hub.client.transport import is_final
+
+    return is_final(environment["phase"])
 
 
 def find_own(client: Client, name: str) -> Environment | None:

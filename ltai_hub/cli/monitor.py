@@ -6,7 +6,7 @@ from ltai_hub.cli.output import Column, Row, plain, size
 
 
 def of(used: str, limit: str) -> str:
-    """ "1.2 of 2"; without a limit just the first."""
+    """As 1.2 of 2; without a limit just the first."""
     return f"{used} of {limit}" if limit else used
 
 

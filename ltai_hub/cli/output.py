@@ -164,7 +164,7 @@ def money(micro: object, currency: str) -> str:
 
 
 def age(moment: object, now: datetime) -> str:
-    """ "2026-11-24T10:00:00Z" → "5 min"; what cannot be read as it is."""
+    """2026-11-24T10:00:00Z → "5 min"; what cannot be read as it is."""
     if not moment:
         return ""
     try:

@@ -68,7 +68,7 @@ def set_quota(
 
 
 def parse_limit(resource: str, text: str) -> float | None:
-    """ "none" → None; "64Gi" → bytes for memory and storage. Raises ConfigProblem."""
+    """none → None; 64Gi → bytes for memory and storage. Raises ConfigProblem."""
     if text == "none":
         return None
     try:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ltai_hub.cli.connect import connect
+from ltai_hub.cli.connect import connect, name_of
 from ltai_hub.cli.group import make_app
 from ltai_hub.cli.options import OutputOption, QuietOption, TenantFilter, UserFilter
 from ltai_hub.cli.output import Column, Format, View, column, money_column, print_page
@@ -63,5 +63,5 @@ def list_usage(
 ) -> None:
     """Seconds and cost by kind and flavor; this month unless told."""
     with connect() as client:
-        page = client.usage.list(tenant=tenant, user=user, since=since, until=until, group=group.value if group else None)
+        page = client.usage.list(tenant=tenant, user=name_of(client, user), since=since, until=until, group=group.value if group else None)
     print_page(page, COLUMNS, "cost_micro", View(output, quiet))

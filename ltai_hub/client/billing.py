@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ltai_hub.client.transport import Transport, dropped, part
+from ltai_hub.client.transport import Transport, dropped, part, whose
 from ltai_hub.client.types import Bill, Interval, Page, Price, Usage
 
 SERVICE = "billing"
@@ -23,8 +23,11 @@ class UsageReport:
         until: str | None = None,
         group: str | None = None,
     ) -> Page[Usage]:
-        """``since`` and ``until`` are ISO-8601 times; ``group``: "user", "tenant" or "none"."""
-        params = {"tenant": tenant, "user": user, "from": since, "to": until, "group": group}
+        """``user``: a name, or everybody's the caller may see. ``group``: "user", "tenant" or "none".
+
+        ``since`` and ``until`` are ISO-8601 times; the running month unless told.
+        """
+        params = {"tenant": tenant, "user": whose(user), "from": since, "to": until, "group": group}
         return self.transport.page(SERVICE, "/usage", params)
 
 
@@ -34,12 +37,12 @@ class Bills:
 
     def get(self, *, tenant: str | None = None, user: str | None = None, month: str | None = None) -> Bill:
         """``month`` as 2026-11; the running one unless told."""
-        params = dropped({"tenant": tenant, "user": user, "month": month})
+        params = dropped({"tenant": tenant, "user": whose(user), "month": month})
         bill: Bill = self.transport.call("GET", SERVICE, "/bills", params=params)
         return bill
 
     def csv(self, *, tenant: str | None = None, user: str | None = None, month: str | None = None) -> str:
-        return self.transport.text(SERVICE, "/bills.csv", {"tenant": tenant, "user": user, "month": month})
+        return self.transport.text(SERVICE, "/bills.csv", {"tenant": tenant, "user": whose(user), "month": month})
 
     def intervals(self, key: str, *, month: str | None = None) -> Page[Interval]:
         """The metered intervals and price versions behind one line of a bill."""

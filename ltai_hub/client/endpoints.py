@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ltai_hub.client.jobs import decoded
-from ltai_hub.client.transport import Transport, dropped, follow_log, is_final, wait_until
-from ltai_hub.client.types import Endpoint, EndpointToken, Event, Page, Prediction
+from ltai_hub.client.transport import Transport, dropped, follow_log, is_final, wait_until, whose
+from ltai_hub.client.types import Endpoint, Event, Page, Prediction
 from ltai_hub.errors import BadInput
 
 SERVICE = "serving"
@@ -47,7 +47,8 @@ class Endpoints:
         limit: int | None = None,
         offset: int = 0,
     ) -> Page[Endpoint]:
-        return self.transport.page(SERVICE, "/endpoints", {"tenant": tenant, "user": user, "q": q}, limit, offset)
+        """``user``: "me", a name, or everybody's the caller may see."""
+        return self.transport.page(SERVICE, "/endpoints", {"tenant": tenant, "user": whose(user), "q": q}, limit, offset)
 
     def get(self, id: int) -> Endpoint:
         found: Endpoint = self.transport.call("GET", SERVICE, f"/endpoints/{id}")
@@ -70,9 +71,9 @@ class Endpoints:
         stopped: Endpoint | None = self.transport.call("POST", SERVICE, f"/endpoints/{id}/stop")
         return stopped
 
-    def renew_token(self, id: int) -> EndpointToken:
-        """A new token; the old one stops working."""
-        made: EndpointToken = self.transport.call("POST", SERVICE, f"/endpoints/{id}/token")
+    def renew_token(self, id: int) -> Endpoint:
+        """``token`` in the answer is shown this once. The old one works until the last instance is replaced."""
+        made: Endpoint = self.transport.call("POST", SERVICE, f"/endpoints/{id}/token")
         return made
 
     def delete(self, id: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ltai_hub.client.transport import Transport, dropped, follow_log, is_final, wait_until
+from ltai_hub.client.transport import Transport, dropped, follow_log, is_final, wait_until, whose
 from ltai_hub.client.types import Event, Job, JobMetrics, Page
 
 SERVICE = "training"
@@ -45,8 +45,8 @@ class Jobs:
         limit: int | None = None,
         offset: int = 0,
     ) -> Page[Job]:
-        """Newest first. ``user``: "me", "all" or a name, as far as the caller may see."""
-        params = {"tenant": tenant, "user": user, "phase": phase, "q": q}
+        """Newest first. ``user``: "me", a name, or everybody's the caller may see."""
+        params = {"tenant": tenant, "user": whose(user), "phase": phase, "q": q}
         return self.transport.page(SERVICE, "/jobs", params, limit, offset)
 
     def get(self, id: int) -> Job:

@@ -110,6 +110,11 @@ def dropped(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
+def whose(user: str | None) -> str | None:
+    """For services that list everybody's, as far as the caller may see, unless a name (or "me") is given."""
+    return None if user == "all" else user
+
+
 def part(value: object) -> str:
     """A name as one part of a path: slashes, spaces, question marks and Chinese included."""
     return quote(str(value), safe="")

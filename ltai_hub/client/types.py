@@ -285,10 +285,6 @@ class Endpoint(TypedDict):
     token: NotRequired[str]  # only in the answer to create and to token
 
 
-class EndpointToken(TypedDict):
-    token: str
-
-
 class Prediction(TypedDict):
     outputs: list[dict[str, Any]]
     predictions: list[Any]

@@ -104,6 +104,10 @@ def configure_services(c: Any, places: HubPlaces, secrets: HubSecrets, process: 
     c.JupyterHub.services = [console, *others, {"name": "ltai", "api_token": secrets.platform_token, "display": False}]
 
 
+def ignore_options(_spawner: Any, _options: dict[str, Any]) -> None:
+    return
+
+
 def configure_spawner(c: Any, spawner_class: type) -> None:
     c.JupyterHub.spawner_class = spawner_class
     c.Spawner.default_url = "/lab"
@@ -114,6 +118,8 @@ def configure_spawner(c: Any, spawner_class: type) -> None:
     # one person's broken starts must not end the hub
     c.Spawner.consecutive_failure_limit = 0
     c.Spawner.server_token_scopes = SERVER_SCOPES
+    # the spawner reads its options itself; without this JupyterHub warns at every start that nobody does
+    c.Spawner.apply_user_options = ignore_options
     c.Spawner.args = [
         # probing for language servers stalls a new server's first answer by half a second
         "--LanguageServerManager.autodetect=False",

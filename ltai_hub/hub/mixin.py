@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from jupyterhub.spawner import Spawner, SpawnException
@@ -24,6 +24,7 @@ from ltai_hub.hub.choice import Wish, read_options
 from ltai_hub.hub.core import hub_core, in_thread
 from ltai_hub.hub.progress import Progress, Step
 from ltai_hub.hub.records import Records
+from ltai_hub.units import utc_now
 
 QUEUE_SECONDS = 1.0
 CAPACITY_SECONDS = 2.0
@@ -45,6 +46,8 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     backend_state: dict[str, Any] | None = None
     # how it is ending, when the hub was asked to end it
     ending: tuple[Phase, str] | None = None
+    # when the profile's time is over
+    deadline: datetime | None = None
     told: Progress
 
     # ---- for subclasses
@@ -75,6 +78,7 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             row = await self._admitted()
             address = await self._launched(row)
             await self.record(Phase.RUNNING)
+            self._set_deadline(row)
         except Problem as problem:
             await self._failed_start(problem.message)
             raise refusal(problem) from problem
@@ -96,7 +100,16 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         await self.halt(now)
 
     async def poll(self) -> int | None:
-        return (await self.look()).code
+        seen = await self.look()
+        if seen.code is None and self.deadline is not None and utc_now() >= self.deadline:
+            self.ending = (Phase.STOPPED, "the time its profile allows is over")
+            await self.halt(now=False)
+            seen = await self.look()
+        return seen.code
+
+    def _set_deadline(self, row: Environment) -> None:
+        limit = hub_core().catalog.get_profile(row.profile).max_seconds
+        self.deadline = utc_now() + timedelta(seconds=limit) if limit else None
 
     async def run_post_stop_hook(self) -> None:
         """JupyterHub calls this at every end: asked for, died, failed to start, found dead at the hub's start."""
@@ -109,17 +122,20 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         state: dict[str, Any] = super().get_state()
         if self.environment_id is not None:
             state.update(environment=self.environment_id, backend=self.backend_state)
+            state["deadline"] = self.deadline.isoformat() if self.deadline else None
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         self.environment_id = state.get("environment")
         self.backend_state = state.get("backend")
+        self.deadline = datetime.fromisoformat(state["deadline"]) if state.get("deadline") else None
 
     def clear_state(self) -> None:
         super().clear_state()
         self.environment_id = None
         self.backend_state = None
+        self.deadline = None
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         told = getattr(self, "told", None)
@@ -200,4 +216,7 @@ def how_it_ended(seen: Seen) -> tuple[Phase, str]:
 
 def refusal(problem: Problem) -> SpawnException:
     """The problem as JupyterHub shows it: its sentence, no traceback."""
-    return SpawnException(problem.message, reason=problem.code, status_code=problem.status)
+    error = SpawnException(problem.message, reason=problem.code, status_code=problem.status)
+    # without it the spawn page shows str(error), which has the class and the code
+    error.jupyterhub_message = problem.message
+    return error

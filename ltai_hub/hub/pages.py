@@ -23,7 +23,7 @@ from ltai_hub.tenancy.admission import limits_for
 from ltai_hub.units import format_bytes, format_money
 
 # an image that was never built: uv downloads and unpacks a framework
-BUILD_MINUTES = 3
+BUILD_MINUTES = 2
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ async def spawn_page(context: Context, for_user: Any) -> SpawnPage:
 def _server_name(context: Context) -> str:
     """/hub/spawn/USER/SERVER; JupyterHub hands the template the default server's spawner whatever the address says."""
     handler = getattr(context.get("static_url"), "__self__", None)
-    parts = handler.request.path.split("/spawn/", 1)[-1].split("/") if handler is not None else []
+    path = handler.request.path if handler is not None else ""
+    parts = path.partition("/spawn/")[2].split("/")
     return unquote(parts[1]) if len(parts) > 1 else ""
 
 
@@ -155,7 +156,7 @@ def _state_text(state: str, language: str) -> str:
 
 
 def spec_of(flavor: Flavor, language: str) -> str:
-    """"2 CPU · 4 GiB · 1 × A100"."""
+    """For example "2 CPU · 4 GiB · 1 × A100"."""
     r = flavor.resources
     parts = [f"{r.cpu:g} CPU", format_bytes(r.memory)]
     if r.accelerator_count:

@@ -144,5 +144,3 @@ class Records:
 
     def _ask(self, row: Environment) -> Ask:
         return Ask(Kind.ENVIRONMENT, row.run_id, row.user, row.tenant, row.flavor, self._resources(row.flavor))
-
-

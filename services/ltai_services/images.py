@@ -21,7 +21,7 @@ async def ensure_image(platform: Platform, name: str, say: Callable[[str], None]
     loop = asyncio.get_running_loop()
 
     def tell(state: ImageState) -> None:
-        loop.run_in_executor(None, say, f"the image {name} is being built, {state.progress:.0%}: {state.message}")
+        loop.run_in_executor(None, say, f"the image {name} is being built, {state.progress:.0%}: {state.message}".rstrip(": "))
 
     await asyncio.to_thread(say, f"the image {name} is being built")
     try:

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from ltai_hub.errors import BadInput, Conflict, NotFound, Problem
-from ltai_services.tracking import PREFIX, Tracking, from_pairs, to_pairs
+from ltai_hub.errors import BadInput, Conflict, NotFound
+from ltai_services.tracking import Tracking, from_pairs, to_pairs
 
 LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]+)")
 MODEL_FILES = (".joblib", ".skops", ".pkl", ".pickle", ".pt", ".pth", ".onnx", ".keras", ".h5", ".safetensors", ".cbm", ".bst", ".ubj")
@@ -145,11 +145,11 @@ class Registry:
 
     async def read_mlmodel(self, workspace: str, model_id: str) -> dict[str, Any]:
         """The logged model's MLmodel file; {} when there is none."""
-        path = f"{PREFIX}/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files"
+        path = f"/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files"
         try:
             text = await self._tracking.read_artifact(workspace, path, {"artifact_file_path": "MLmodel"})
             found = yaml.safe_load(text)
-        except (Problem, yaml.YAMLError):
+        except (NotFound, BadInput, yaml.YAMLError):
             return {}
         return found if isinstance(found, dict) else {}
 

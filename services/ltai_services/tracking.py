@@ -132,7 +132,7 @@ class Tracking:
         await self._client.aclose()
 
     async def _create_run(self, new: NewRun) -> Run:
-        experiment = await self._experiment(new.workspace, new.experiment)
+        experiment = await self.ensure_experiment(new.workspace, new.experiment)
         tags = {"mlflow.user": new.user, "mlflow.runName": new.name, **new.tags}
         body = {
             "experiment_id": experiment,
@@ -144,7 +144,8 @@ class Tracking:
         made = await self.call(new.workspace, "POST", "2.0/mlflow/runs/create", body)
         return Run(made["run"]["info"]["run_id"], experiment)
 
-    async def _experiment(self, workspace: str, name: str) -> str:
+    async def ensure_experiment(self, workspace: str, name: str) -> str:
+        """The experiment's id; made when it is not there, restored when it was deleted."""
         known = self._experiments.get((workspace, name))
         if known is None:
             await self.ensure_workspace(workspace)

@@ -86,7 +86,12 @@ def test_the_lock_never_exceeds_a_quarter_of_an_hour() -> None:
 def test_an_unknown_name_costs_as_much_time_as_a_wrong_password(monkeypatch: pytest.MonkeyPatch, accounts: Accounts) -> None:
     verified: list[str] = []
     real = passwords.HASHER.verify
-    monkeypatch.setattr(type(passwords.HASHER), "verify", lambda self, h, p: verified.append(h) or real(h, p))
+
+    def verify(_hasher: object, password_hash: str, password: str) -> bool:
+        verified.append(password_hash)
+        return real(password_hash, password)
+
+    monkeypatch.setattr(type(passwords.HASHER), "verify", verify)
     with pytest.raises(WrongPassword):
         accounts.check("nobody", "x")
     assert verified[0].startswith("$argon2id$")

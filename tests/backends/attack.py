@@ -60,8 +60,13 @@ attack("list all homes")(lambda: [name for name in os.listdir(os.path.dirname(ta
 attack("platform database")(lambda: read(target["data"] + "/ltai.sqlite"))
 attack("secrets")(lambda: read(target["data"] + "/secrets.json"))
 attack("run folder")(lambda: os.listdir(target["data"] + "/run"))
-attack("fork server's socket")(lambda: connect(target["data"] + "/run/fork.sock", socket.AF_UNIX, b"\0\0\0\x10" + b'{"op": "status"}'))
 attack("write into the platform's environment")(lambda: write(sys.prefix + "/planted"))
+
+
+@attack("fork server's socket")
+def _() -> object:
+    answer = connect(target["data"] + "/run/fork.sock", socket.AF_UNIX, b"\0\0\0\x10" + b'{"op": "status"}')
+    return isinstance(answer, bytes) and b'"error": ""' in answer
 
 
 @attack("symlink of mine to the other's file")

@@ -55,7 +55,7 @@ def fork_server() -> Iterator[RunningForkServer]:
 @pytest.fixture(params=["fake", "local"])
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     if request.param == "fake":
-        yield Place(FakeBackend(pretend, accelerators=2), "/homes")  # type: ignore[arg-type]
+        yield Place(FakeBackend(program=pretend, accelerators=2), "/homes")  # type: ignore[arg-type]
         return
     server: RunningForkServer = request.getfixturevalue("fork_server")
     yield Place(server.backend, str(server.data / "homes"))  # type: ignore[arg-type]

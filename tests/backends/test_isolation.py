@@ -156,6 +156,31 @@ except OSError as problem: print(problem.strerror)
     assert (course / "lesson.txt").read_text() == "lesson"
 
 
+@pytest.mark.parametrize("target", ["", "/mnt/elsewhere"])
+async def test_a_granted_folder_never_shows_the_data_folder_inside_it(forks: RunningForkServer, target: str) -> None:
+    if forks.mode != "namespaces":
+        pytest.skip("folders are covered with namespaces only")
+    (forks.data / "secrets.json").write_text("of the platform")
+    forks.data.parent.chmod(0o755)
+    parent = str(forks.data.parent)
+    target = target or parent
+    code = f"import os; print(os.listdir('{target}'), os.listdir('{target}/data'), os.path.isdir(os.environ['HOME']))"
+    state = await forks.backend.start(a_workload(code=code, home=forks.home("alice"), mounts=(Mount(parent, target),)))
+    inside = ["homes"] if target == parent else []
+    assert await log_of(forks.backend, state) == f"['data'] {inside} True\n"
+
+
+async def test_stopping_what_is_just_starting_is_not_lost(forks: RunningForkServer) -> None:
+    workload = a_workload(code="import time; time.sleep(60)", home=forks.home("alice"))
+    starting = asyncio.create_task(forks.client.start_command(workload, workload.name))
+    state = {"name": workload.name}
+    while not (forks.folder.workloads / workload.name / "spec.json").exists():
+        await asyncio.sleep(0.0005)
+    await forks.client.stop(state, grace_seconds=0.2)
+    await starting
+    assert await forks.client.wait(state, 5) is not None
+
+
 async def test_a_symlink_planted_in_a_home_is_not_followed_into_the_data_folder(forks: RunningForkServer) -> None:
     home = Path(forks.home("dave"))
     await until_ended(forks.backend, await forks.backend.start(a_workload(user="dave", home=str(home))))
@@ -211,6 +236,22 @@ except OSError as problem: print(problem.strerror)
         received = await asyncio.to_thread(answer_once, open_server)
         assert received == 3_000_000
         assert await log_of(forks.backend, state) == "b'thanks'\nConnection refused\n"
+
+
+async def test_with_pasta_a_private_network_has_the_internet_but_not_the_machine(forks: RunningForkServer) -> None:
+    if not forks.backend.isolation().get("pasta"):
+        pytest.skip("pasta is not installed, or /dev/net/tun is not writable")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        code = f"""
+import socket, time
+until = time.time() + 5
+while len(open("/proc/net/route").readlines()) < 2 and time.time() < until: time.sleep(0.01)
+print(len(open("/proc/net/route").readlines()) >= 2)
+try: socket.create_connection(("127.0.0.1", {server.getsockname()[1]}))
+except OSError as problem: print(problem.strerror)
+"""
+        state = await forks.backend.start(a_workload(code=code, home=forks.home("alice")))
+        assert await log_of(forks.backend, state) == "True\nConnection refused\n"
 
 
 def answer_once(server: socket.socket) -> int:

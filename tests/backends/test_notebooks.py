@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -175,8 +176,9 @@ def read_memory(pid: int) -> bytes:
             span, mode = line.split()[:2]
             if "rw" in mode:
                 start, end = (int(number, 16) for number in span.split("-"))
-                memory.seek(start)
-                found.append(memory.read(end - start))
+                with contextlib.suppress(OSError):  # guard pages
+                    memory.seek(start)
+                    found.append(memory.read(end - start))
     return b"".join(found)
 
 

@@ -303,7 +303,7 @@ class Fake:
             row["phase"] = {"start": "starting", "stop": "stopped"}[rest[0]]
             return JSONResponse(row)
         if rest == ["token"]:
-            return JSONResponse({"token": "new-token"})
+            return JSONResponse({**row, "token": "new-token"})
         if rest == ["events"]:
             return page([make_event("endpoint", row["id"], None, "running")], request)
         if rest == ["log"]:

@@ -94,9 +94,16 @@ def test_a_long_list_is_fetched_in_pages(run: Run, state: State) -> None:
 
 
 def test_filters_reach_the_server(run: Run, state: State) -> None:
-    run("job", "list", "--tenant", "ml101", "--user", "all", "--phase", "failed", "--search", "ä ö")
+    run("job", "list", "--tenant", "ml101", "--user", "bob", "--phase", "failed", "--search", "ä ö")
     query = state.last()[2]
-    assert query == {"tenant": "ml101", "user": "all", "phase": "failed", "q": "ä ö", "limit": "100", "offset": "0"}
+    assert query == {"tenant": "ml101", "user": "bob", "phase": "failed", "q": "ä ö", "limit": "100", "offset": "0"}
+
+
+def test_everybody_is_what_the_service_lists_unless_told(run: Run, state: State) -> None:
+    run("job", "list", "--user", "all")
+    assert "user" not in state.last()[2]
+    run("job", "list", "--user", "me")
+    assert state.last()[2]["user"] == "me"
 
 
 def test_show_log_cancel_rerun_delete(run: Run, state: State) -> None:

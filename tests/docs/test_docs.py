@@ -160,3 +160,24 @@ def test_every_command_says_what_it_does() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_pages_name_no_machine(page: Path) -> None:
     assert not re.search(r"/root/|/work/|/home/[a-z]|pypi\.org|npmjs|docker\.io", page.read_text(encoding="utf-8"))
+
+
+def shown_texts() -> str:
+    """Everything the panels, the hub's pages and the profiles show in English."""
+    files = [
+        ROOT / "labextensions/ui/src/locales/en.ts",
+        ROOT / "spawner_profiles/profiles.yaml",
+        *(ROOT / "ltai_hub/pages/templates").glob("*.html"),
+    ]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *(p for p in PAGES if p.parent.name in ("tutorials", "how-to"))], ids=name_of)
+def test_what_is_bold_can_be_seen_in_the_product(page: Path) -> None:
+    texts = shown_texts()
+    missing = [
+        label
+        for label in re.findall(r"\*\*([^*]+)\*\*", page.read_text(encoding="utf-8"))
+        if not re.search(rf"['\">: ]{re.escape(label)}['\"<, ]", texts)
+    ]
+    assert not missing

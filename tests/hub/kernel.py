@@ -22,7 +22,7 @@ def run_code(browser: Browser, base: str, code: str, seconds: float = 60) -> str
     assert made.status_code == 201, (made.status_code, made.text)
     kernel = made.json()["id"]
     try:
-        return IOLoop(make_current=False).run_sync(lambda: _execute(browser, base, kernel, code), timeout=seconds)
+        return str(IOLoop(make_current=False).run_sync(lambda: _execute(browser, base, kernel, code), timeout=seconds))
     finally:
         browser.delete(f"{base}api/kernels/{kernel}", headers=headers)
 

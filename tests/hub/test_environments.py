@@ -194,6 +194,17 @@ def test_a_second_start_keeps_what_was_chosen_and_counts_up(platform: RunningPla
     assert (row.flavor, row.generation, row.phase) == ("cpu-medium", 2, Phase.RUNNING)
 
 
+def test_the_environments_service_starts_what_was_chosen(platform: RunningPlatform, database: Database) -> None:
+    with platform.client("student2") as client:
+        made = client.post("/services/environments/api/v1/environments", json={"name": "我的 环境", "profile": "gpu-intro"})
+        assert made.status_code == 201, made.text
+        server = made.json()["url"].split("/")[3]
+        row = wait_for_phase(database, "student2", server, Phase.RUNNING)
+        assert (row.profile, row.display_name) == ("gpu-intro", "我的 环境")
+        assert client.delete(f"/services/environments/api/v1/environments/{row.id}").status_code == 204
+    assert_nothing_left(database, row)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -221,6 +232,7 @@ def test_the_spawn_page_shows_the_refusal_and_the_form_again(platform: RunningPl
         xsrf = browser.xsrf
         reply = browser.post(f"/hub/spawn/student4?_xsrf={xsrf}", data={"profile": "<script>alert(1)</script>"}, headers=FETCH)
     assert "is not assigned to" in reply.text
+    assert "SpawnException" not in reply.text
     assert "<script>alert(1)" not in reply.text
     assert 'name="profile" value="digits"' in reply.text
 
@@ -318,4 +330,3 @@ def assert_nothing_left(database: Database, row: Environment) -> None:
     with database.reading() as tx:
         assert tenancy.find_open(tx, "environment", row.run_id) is None
         assert all(interval["ended_at"] for interval in intervals_of(tx, row))
-

@@ -6,13 +6,16 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import select
 
@@ -23,20 +26,42 @@ from ltai_hub.domain.workloads import Phase
 from ltai_hub.environments import store
 from ltai_hub.environments.store import Environment
 from ltai_hub.paths import DataFolder
+from ltai_hub.units import utc_now
 from tests.fixtures import RunningPlatform, free_port, launch, start_platform
 from tests.hub.kernel import run_code
 
 pytestmark = pytest.mark.hub
 
 
-@pytest.fixture
-def own(tmp_path: Path, platform: RunningPlatform) -> Iterator[RunningPlatform]:
-    """An instance that may be killed; it takes the images the session's instance has built."""
-    data = tmp_path / "data"
+@dataclass
+class Own:
+    """An instance that is stopped and killed; every test leaves it running. It takes the images the session's instance has built."""
+
+    now: RunningPlatform
+
+    @property
+    def data(self) -> Path:
+        return self.now.data
+
+    def start_again(self) -> RunningPlatform:
+        port = int(self.now.url.rpartition(":")[2])
+        self.now = start_platform(self.data, "--demo", "--simulated-gpus", "2", port=port)
+        return self.now
+
+    def kill(self) -> None:
+        self.now.process.kill()
+        self.now.process.wait()
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory, platform: RunningPlatform) -> Iterator[Own]:
+    data = tmp_path_factory.mktemp("own") / "data"
     data.mkdir()
     borrow_images(platform, data)
-    running = start_platform(data, "--demo", "--simulated-gpus", "2")
-    yield running
+    own = Own(start_platform(data, "--demo", "--simulated-gpus", "2"))
+    yield own
+    if own.now.process.poll() is None:
+        own.now.stop()
     end(data)
 
 
@@ -51,11 +76,6 @@ def borrow_images(platform: RunningPlatform, data: Path) -> None:
 
 def end(data: Path) -> None:
     """Whatever the test left running of this data folder."""
-    ready = data / "ready.json"
-    for path in (data / "lock",):
-        with suppress(OSError, ValueError):
-            os.kill(int(path.read_text()), signal.SIGKILL)
-    ready.unlink(missing_ok=True)
     for record in all_records(data / "run" / "workloads"):
         if record.is_running and record.process:
             os.kill(record.process.pid, signal.SIGKILL)
@@ -101,99 +121,115 @@ def intervals_of(data: Path, row: Environment) -> list[tuple[object, object]]:
 
 
 def start_environment(running: RunningPlatform, user: str, server: str) -> None:
+    """Running already is fine."""
     with running.session(user) as browser:
         browser.api("POST", f"/users/{user}/servers/{server}", json={"profile": "digits"})
         assert browser.wait_for_server(user, server)["ready"]
 
 
-def test_secrets_are_files_of_the_owner_only(own: RunningPlatform) -> None:
+def test_secrets_are_files_of_the_owner_only(platform: RunningPlatform) -> None:
     for name in ("ready.json", "secrets.json", "ltai.sqlite", "demo.json", "ports.json"):
-        assert stat.S_IMODE((own.data / name).stat().st_mode) == 0o600, name
-    assert stat.S_IMODE((own.data / "hub").stat().st_mode) == 0o700
-    ready = json.loads((own.data / "ready.json").read_text())
-    assert (ready["url"], ready["pid"]) == (own.url, own.process.pid)
+        assert stat.S_IMODE((platform.data / name).stat().st_mode) == 0o600, name
+    assert stat.S_IMODE((platform.data / "hub").stat().st_mode) == 0o700
+    ready = json.loads((platform.data / "ready.json").read_text())
+    assert (ready["url"], ready["pid"]) == (platform.url, platform.process.pid)
     assert {a["role"] for a in ready["accounts"]} == {"admin", "teacher", "assistant", "student"}
 
 
-def test_no_token_is_in_a_command_line(own: RunningPlatform) -> None:
-    keys = json.loads((own.data / "secrets.json").read_text()).values()
-    commands = "\n".join(processes_of(own.data))
+def test_no_token_is_in_a_command_line(platform: RunningPlatform) -> None:
+    keys = json.loads((platform.data / "secrets.json").read_text()).values()
+    commands = "\n".join(processes_of(platform.data))
     assert commands
     assert not any(key in commands for key in keys)
 
 
-def test_ctrl_c_leaves_nothing_and_everything_is_there_again(own: RunningPlatform) -> None:
-    start_environment(own, "student1", "lab")
-    assert own.stop() == 0
+def test_after_kill_minus_nine_the_environment_goes_on_and_is_found_again(own: Own) -> None:
+    start_environment(own.now, "student1", "lab")
+    before = row_of(own.data, "student1", "lab")
+    own.kill()
+    assert [r.spec.name for r in all_records(own.data / "run" / "workloads") if r.is_running] == [f"environment-{before.id}-1"]
+    with own.start_again().session("student1") as browser:
+        assert browser.api("GET", "/users/student1").json()["servers"]["lab"]["ready"]
+        assert run_code(browser, "/user/student1/lab/", "print(6 * 7)").strip() == "42"
+    after = row_of(own.data, "student1", "lab")
+    assert (after.phase, after.started_at) == (Phase.RUNNING, before.started_at)
+    assert intervals_of(own.data, after) == [(before.started_at, None)]
+
+
+def test_what_ended_while_the_platform_was_down_is_metered_to_its_end(own: Own) -> None:
+    start_environment(own.now, "student1", "lab")
+    own.kill()
+    (record,) = [r for r in all_records(own.data / "run" / "workloads") if r.is_running]
+    assert record.process
+    os.kill(record.process.pid, signal.SIGTERM)
+    ended = exit_of(own.data, record.spec.name)
+    own.start_again()
+    row = row_of(own.data, "student1", "lab")
+    assert row.phase.is_final
+    assert row.ended_at is not None
+    assert row.ended_at.isoformat() == ended
+    assert intervals_of(own.data, row)[-1][1] == row.ended_at
+
+
+def test_a_start_cut_off_by_kill_minus_nine_is_ended(own: Own) -> None:
+    database = Database(DataFolder(own.data).database_url)
+    with database.transaction() as tx:
+        store.begin(tx, "student2", "cut-off", store.Choice("ml-101", "digits", "scikit-learn", "cpu-small"), "/user/x", utc_now())
+    database.close()
+    own.kill()
+    own.start_again()
+    row = row_of(own.data, "student2", "cut-off")
+    assert (row.phase, row.reason) == (Phase.FAILED, "the platform was stopped while it started")
+
+
+def test_a_part_that_dies_comes_back(own: Own) -> None:
+    for name in ("ltai_hub.local.child hub", "chp.mjs"):
+        (pid,) = [int(line.split()[0]) for line in children_of(own.now.process.pid) if name in line]
+        os.kill(pid, signal.SIGKILL)
+        wait_for_sign_in(own.now)
+
+
+def test_ctrl_c_leaves_nothing_and_everything_is_there_again(own: Own) -> None:
+    start_environment(own.now, "student1", "lab")
+    accounts = own.now.accounts
+    assert own.now.stop() == 0
     assert wait_until_alone(own.data) == []
     assert not (own.data / "ready.json").exists()
     stopped = row_of(own.data, "student1", "lab")
     assert stopped.phase is Phase.STOPPED
     assert all(end for _, end in intervals_of(own.data, stopped))
-    again = start_platform(own.data, "--demo", "--simulated-gpus", "2", port=port_of(own))
-    try:
-        assert again.accounts == own.accounts
-        with again.session("student1") as browser:
-            assert "lab" in browser.api("GET", "/users/student1", params={"include_stopped_servers": ""}).json()["servers"]
-    finally:
-        again.stop()
+    with own.start_again().session("student1") as browser:
+        assert "lab" in browser.api("GET", "/users/student1", params={"include_stopped_servers": ""}).json()["servers"]
+    assert own.now.accounts == accounts
 
 
-def test_after_kill_minus_nine_the_environment_goes_on_and_is_found_again(own: RunningPlatform) -> None:
-    start_environment(own, "student1", "lab")
-    before = row_of(own.data, "student1", "lab")
-    own.process.kill()
-    own.process.wait()
-    time.sleep(1)
-    assert [r.spec.name for r in all_records(own.data / "run" / "workloads") if r.is_running] == [f"environment-{before.id}-1"]
-    again = start_platform(own.data, "--demo", "--simulated-gpus", "2", port=port_of(own))
-    try:
-        with again.session("student1") as browser:
-            assert browser.api("GET", "/users/student1").json()["servers"]["lab"]["ready"]
-            assert run_code(browser, "/user/student1/lab/", "print(6 * 7)").strip() == "42"
-            after = row_of(own.data, "student1", "lab")
-            assert (after.phase, after.started_at) == (Phase.RUNNING, before.started_at)
-            assert intervals_of(own.data, after) == [(before.started_at, None)]
-    finally:
-        again.stop()
+def test_a_second_ctrl_c_kills_everything(own: Own) -> None:
+    start_environment(own.now, "student1", "lab")
+    own.now.process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    own.now.process.send_signal(signal.SIGINT)
+    own.now.process.wait(10)
     assert wait_until_alone(own.data) == []
 
 
-def test_what_ended_while_the_platform_was_down_is_metered_to_its_end(own: RunningPlatform) -> None:
-    start_environment(own, "student1", "lab")
-    own.process.kill()
-    own.process.wait()
-    time.sleep(0.5)
-    (record,) = [r for r in all_records(own.data / "run" / "workloads") if r.is_running]
-    assert record.process
-    os.kill(record.process.pid, signal.SIGTERM)
-    time.sleep(2)
-    ended = next(r.exit for r in all_records(own.data / "run" / "workloads") if r.spec.name == record.spec.name)
-    assert ended
-    time.sleep(1)
-    again = start_platform(own.data, "--demo", "--simulated-gpus", "2", port=port_of(own))
-    try:
-        row = row_of(own.data, "student1", "lab")
-        assert row.phase.is_final
-        assert row.ended_at is not None
-        assert row.ended_at.isoformat() == ended.ended_at
-        assert [end for _, end in intervals_of(own.data, row)] == [row.ended_at]
-    finally:
-        again.stop()
+def exit_of(data: Path, name: str, seconds: float = 20) -> str:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        (record,) = [r for r in all_records(data / "run" / "workloads") if r.spec.name == name]
+        if record.exit:
+            return record.exit.ended_at
+        time.sleep(0.05)
+    raise AssertionError(f"{name} did not end")
 
 
-def test_a_part_that_dies_comes_back(own: RunningPlatform) -> None:
-    for name in ("ltai_hub.local.child hub", "chp.mjs"):
-        (pid,) = [int(line.split()[0]) for line in children_of(own.process.pid) if name in line]
-        os.kill(pid, signal.SIGKILL)
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            with suppress(Exception):
-                own.session("student2").close()
-                break
-            time.sleep(0.2)
-        else:
-            raise AssertionError(f"{name} did not come back")
+def wait_for_sign_in(running: RunningPlatform, seconds: float = 40) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with suppress(AssertionError, httpx.HTTPError):
+            running.session("student2").close()
+            return
+        time.sleep(0.2)
+    raise AssertionError("nobody can sign in any more")
 
 
 def children_of(pid: int) -> list[str]:
@@ -246,8 +282,6 @@ def test_a_broken_catalogue_is_refused_and_nothing_changed(tmp_path: Path, monke
 
 
 def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    import sqlite3
-
     data = tmp_path / "data"
     data.mkdir()
     with sqlite3.connect(data / "ltai.sqlite") as database:
@@ -273,7 +307,3 @@ def test_without_demo_the_first_admin_gets_a_link(tmp_path: Path) -> None:
         assert running.accounts == {}
     finally:
         assert running.stop() == 0
-
-
-def port_of(running: RunningPlatform) -> int:
-    return int(running.url.rpartition(":")[2])

@@ -95,6 +95,7 @@ class ServiceHandler(OwnerHandler):
 
     async def prepare(self) -> None:
         self.body = Body()
+        self.trouble: tuple[str, str] | None = None
         await super().prepare()  # login, CORS, XSRF
         if self._finished:
             return
@@ -109,7 +110,8 @@ class ServiceHandler(OwnerHandler):
     async def send(self) -> None:
         hub = self.hub
         if not (hub.url and hub.token):
-            return self.problem(503, "no-hub", NO_HUB)
+            self.trouble = ("no-hub", NO_HUB)
+            return
         service, path = path_behind(self.request.path, "/ltai/api/")
         query = f"?{self.request.query}" if self.request.query else ""
         headers = {"Authorization": f"token {hub.token}"}
@@ -118,11 +120,14 @@ class ServiceHandler(OwnerHandler):
             await forward(self, target, self.body)
         except Unreachable as error:
             self.log.warning("service %s: %s", service, error)
-            self.problem(503, "unreachable", f"The service {service} does not answer; try again in a moment or tell your administrator.")
+            self.trouble = ("unreachable", f"The service {service} does not answer; try again in a moment or tell your administrator.")
 
     async def finish_body(self, *_: str) -> None:
         await self.body.feed(None, self.sent)
         await self.sent
+        # Only now: an answer before the body's end would cut the caller's connection.
+        if self.trouble:
+            self.problem(503, *self.trouble)
 
     get = post = put = patch = delete = finish_body
 

@@ -119,8 +119,8 @@ const sidebar: JupyterFrontEndPlugin<void> = {
   requires: [ILtai],
   optional: [ILayoutRestorer],
   activate: async (app: JupyterFrontEnd, ltai: ILtai, restorer: ILayoutRestorer | null) => {
-    await ltai.info.catch(() => undefined);
-    const widget = makeSidebar((ltai as Shared).frame());
+    const info = await ltai.info.catch(() => null);
+    const widget = makeSidebar((ltai as Shared).frame(), info?.connected ?? false);
     widget.id = 'ltai-sidebar';
     widget.title.icon = logoIcon;
     widget.title.caption = ltai.words().t('lab.sidebar');
@@ -136,7 +136,9 @@ const launcher: JupyterFrontEndPlugin<void> = {
   description: 'Cards of LtAI in the launcher.',
   autoStart: true,
   requires: [ILtai, ILauncher],
-  activate: (_app: JupyterFrontEnd, _ltai: ILtai, cards: ILauncher) => {
+  activate: async (_app: JupyterFrontEnd, ltai: ILtai, cards: ILauncher) => {
+    const info = await ltai.info.catch(() => null);
+    if (!info?.connected) return;
     const commands = [CommandIDs.newJob, CommandIDs.registerModel, CommandIDs.publish, CommandIDs.usage, CommandIDs.console];
     commands.forEach((command, rank) => cards.add({ command, category: 'LtAI', rank }));
   }

@@ -1,6 +1,6 @@
 /** React inside Lumino: the frame every LtAI widget of JupyterLab shares. */
 import { ReactWidget } from '@jupyterlab/ui-components';
-import { Ltai, PanelAt, Sidebar, type Client, type Language, type Place } from '@ltai/ui';
+import { Ltai, NoHub, PanelAt, Sidebar, type Client, type Language, type Place } from '@ltai/ui';
 import type { QueryClient } from '@tanstack/react-query';
 import { useMemo, useState, type ReactNode } from 'react';
 
@@ -74,10 +74,10 @@ export class PanelWidget extends ReactWidget {
   }
 }
 
-export function makeSidebar(frame: Frame): ReactWidget {
+export function makeSidebar(frame: Frame, connected: boolean): ReactWidget {
   return ReactWidget.create(
     <Framed frame={frame} path="/" query="" onOpen={path => frame.open(path)}>
-      <Sidebar />
+      {connected ? <Sidebar /> : <NoHub />}
     </Framed>
   );
 }

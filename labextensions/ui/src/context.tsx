@@ -43,7 +43,7 @@ export function makeQueryClient(): QueryClient {
       queries: {
         staleTime: 1500,
         refetchOnWindowFocus: true,
-        retry: (count, error) => count < 2 && (!(error instanceof ApiError) || error.status === 0 || error.status >= 502),
+        retry: (count, error) => count < 2 && (!(error instanceof ApiError) || error.status === 0 || (error.status >= 502 && error.code !== 'no-hub')),
         retryDelay: count => 500 * 2 ** count
       },
       mutations: { retry: false }

@@ -6,7 +6,7 @@ export { bytes, commandLine, money, price, trim } from './format';
 export { languageOf, makeWords, useWords, type Key, type Language, type Words } from './i18n';
 export { PanelAt, titleOf } from './pages';
 export { Monitor, useMetrics } from './panels/monitor';
-export { Sidebar } from './panels/sidebar';
+export { NoHub, Sidebar } from './panels/sidebar';
 export { Page } from './parts/layout';
 export { Empty, ErrorBox, Loaded } from './parts/states';
 export type { Environment, Flavor, List, Me, Metrics } from './types';

@@ -105,7 +105,7 @@ class LocalBackend(Backend, MeasuresUse, PublishesPorts):
         return [Device(**raw) for raw in _read_json(self.folder.run / "devices.json", [])]
 
     def taken_devices(self) -> set[str]:
-        return {index for record in records.all_records(self.folder.workloads) if record.is_running for index in record.spec.devices}
+        return {index for record in records.running_records(self.folder.workloads) for index in record.spec.devices}
 
     def isolation(self) -> dict[str, Any]:
         """{"mode", "network", "limits", "missing": [sentences]} as the fork server found it."""

@@ -38,7 +38,7 @@ class Cgroups:
         counters = []
         for controller, parent in self.parents.items():
             folder = parent / name
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             folders[str(folder)] = folder
             for file, value in limits(self.version, controller, cpu, memory, processes).items():
                 with contextlib.suppress(OSError):  # swap accounting is often off
@@ -65,10 +65,23 @@ def limits(version: int, controller: str, cpu: float, memory: int, processes: in
     return {}
 
 
-def remove_groups(folders: tuple[str, ...]) -> None:
+def remove_groups(folders: tuple[str, ...], cgroups: Cgroups | None) -> None:
+    """Of an ended workload; and the folder above when an earlier fork server, started elsewhere, made it."""
+    ours = {str(parent) for parent in cgroups.parents.values()} if cgroups else set()
     for folder in folders:
+        parent = os.path.dirname(folder)
         with contextlib.suppress(OSError):
             os.rmdir(folder)
+            if parent not in ours:
+                os.rmdir(parent)
+
+
+def remove_empty_groups(cgroups: Cgroups) -> None:
+    for parent in set(cgroups.parents.values()):
+        if parent.is_dir():
+            remove_groups(tuple(str(folder) for folder in parent.iterdir() if folder.is_dir()), cgroups)
+        with contextlib.suppress(OSError):
+            parent.rmdir()
 
 
 def find_cgroups(data: str) -> Cgroups | None:

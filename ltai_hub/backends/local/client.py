@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -58,17 +59,16 @@ class ForkServer:
 
     async def ask(self, header: Header, body: Body | None = None) -> Answer:
         """One question to the fork server. Raises what it answers, TryLater when it is not there."""
-        try:
-            reader, writer = await asyncio.open_unix_connection(str(self.folder.fork_socket))
-        except OSError as problem:
-            raise errors.TryLater("the fork server is not running; it is started again in a moment", 2.0) from problem
-        try:
-            writer.write(pack(header) + (pack(body) if body else b""))
-            answer = await asyncio.wait_for(_read_answer(reader), ANSWER_SECONDS)
-        except (OSError, EOFError, TimeoutError) as problem:
-            raise errors.TryLater(f"the fork server went away while it started {header.name}", 2.0) from problem
-        finally:
-            writer.close()
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.setblocking(False)
+            try:
+                await asyncio.get_running_loop().sock_connect(sock, str(self.folder.fork_socket))
+            except OSError as problem:
+                raise errors.TryLater("the fork server is not running; it is started again in a moment", 2.0) from problem
+            try:
+                answer = await asyncio.wait_for(_converse(sock, pack(header) + (pack(body) if body else b"")), ANSWER_SECONDS)
+            except (OSError, EOFError, TimeoutError) as problem:
+                raise errors.TryLater(f"the fork server went away while it started {header.name}", 2.0) from problem
         raise_error(answer)
         return answer
 
@@ -122,16 +122,18 @@ class ForkServer:
     async def stop(self, state: State, grace_seconds: float = 10.0, now: bool = False, reason: str = "stopped") -> None:
         """Ask it to end; pid 1 kills what is left after the grace. Returns at once."""
         record = self.find(state)
-        if record is None or not record.is_running or record.process is None:
+        if record is None or not (record.is_running or record.is_starting):
             return
         with contextlib.suppress(OSError):
             records.write_order(record.folder, 0.0 if now else grace_seconds, reason)
-            _signal(record.process, signal.SIGTERM)
+            record = self.find(state)  # one that was still starting finds the order by itself, or is running by now
+            if record and record.process:
+                _signal(record.process, signal.SIGTERM)
 
     async def forget(self, state: State) -> None:
         """Remove log and exit code of an ended workload."""
         record = self.find(state)
-        if record is None or not record.is_running:
+        if record is None or not (record.is_running or record.is_starting):
             await asyncio.to_thread(records.remove, self.workload_folder(state))
 
 
@@ -195,6 +197,15 @@ def _signal(process: records.Process, number: int) -> None:
         os.close(pidfd)
 
 
-async def _read_answer(reader: asyncio.StreamReader) -> Answer:
-    (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
-    return unpack_answer(await reader.readexactly(length))
+async def _converse(sock: socket.socket, question: bytes) -> Answer:
+    """It may answer and hang up without reading all of the question, so what was received counts even after a reset."""
+    loop = asyncio.get_running_loop()
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        await loop.sock_sendall(sock, question)
+    with contextlib.suppress(ConnectionError):
+        while chunk := await loop.sock_recv(sock, 1 << 16):
+            received += chunk
+    if len(received) < LENGTH.size:
+        raise EOFError("no answer")
+    return unpack_answer(received[LENGTH.size :])

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import selectors
 import signal
 import socket
@@ -23,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ltai_hub.backends.local import records
-from ltai_hub.backends.local.cgroups import Cgroups, Group, find_cgroups, remove_groups
+from ltai_hub.backends.local.cgroups import Cgroups, Group, find_cgroups, remove_empty_groups, remove_groups
 from ltai_hub.backends.local.devices import Device, find_devices, pick_devices
 from ltai_hub.backends.local.launch import Launch, Machine, exec_command, process_limit, run_child
 from ltai_hub.backends.local.notebooks import send_launch, start_notebook_parent
@@ -136,7 +137,7 @@ class ForkServer:
     def clean_up(self, record: Record) -> None:
         if record.exit is None and record.folder.exists():
             records.write_lost_exit(record)
-        remove_groups(record.spec.cgroups)
+        remove_groups(record.spec.cgroups, self.cgroups)
         self.discard(Path(record.spec.scratch))
 
     def discard(self, path: Path) -> None:
@@ -222,7 +223,12 @@ class ForkServer:
         spec = self.make_spec(header, devices, listening, group)
         records.write_spec(folder, spec)
         self.running[spec.name] = spec
-        self.launch(spec, header.main, connection, listening, group)
+        try:
+            self.launch(spec, header.main, connection, listening, group)
+        except OSError:
+            self.on_end(spec)
+            self.discard(folder)
+            raise
 
     def launch(self, spec: Spec, main: str, connection: Connection, listening: socket.socket | None, group: Group) -> None:
         read, write = os.pipe()
@@ -352,7 +358,11 @@ class ForkServer:
         if self.notebooks is None:
             self.start_notebooks()
         assert self.notebooks is not None
-        send_launch(self.notebooks, launch)
+        try:
+            send_launch(self.notebooks, launch)
+        except BrokenPipeError:  # it died a moment ago
+            self.start_notebooks()
+            send_launch(self.notebooks, launch)
 
 
 def check_header(header: Header) -> None:
@@ -416,6 +426,12 @@ def find_devices_apart(simulated: int) -> list[Device]:
     return [Device(**raw) for raw in json.loads(text or "[]")]
 
 
+def raise_descriptor_limit() -> None:
+    """One descriptor a workload is held; programs get the usual limit back (launch.become_program)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 1 << 16)), hard))
+
+
 def listen(path: Path) -> socket.socket:
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
@@ -436,7 +452,8 @@ def make_wakeup() -> int:
 
 def leave(cgroups: Cgroups | None) -> None:
     """What runs goes on; cgroups without processes are tidied away."""
-    remove_groups(tuple(str(folder) for folder in cgroups.parents.values()) if cgroups else ())
+    if cgroups:
+        remove_empty_groups(cgroups)
     os._exit(0)
 
 
@@ -459,6 +476,7 @@ def main() -> None:
     data = options.data.resolve()
     make_folders(data)
     name_process("ltai-forkserver")
+    raise_descriptor_limit()
     records.boot_id()  # kept: /proc is another one after the midwife's root changed
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_DUMPABLE, 0)

@@ -65,6 +65,8 @@ class Guard:
         """Never returns; leaving pid 1 ends whatever is left inside."""
         self.program = program
         close_all_but({0, 1, 2, *self.files.all(), *keep})
+        if self.read_order():  # stopped while it was starting
+            self.on_signal(signal.SIGTERM)
         while True:
             received = signal.sigtimedwait(SIGNALS, self.seconds_to_wait())
             if received and received.si_signo != signal.SIGCHLD:

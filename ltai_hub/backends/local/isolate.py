@@ -84,8 +84,6 @@ def _enter_namespaces(plan: Plan, keep: set[int], report: Report) -> None:
         _map_self(uid, gid)
     init = os.fork()
     if init:
-        if link and plan.pasta:
-            link.send(str(init).encode())
         report(f"pid {init}")
         os._exit(0)  # pid 1 is adopted by the fork server, a subreaper
     set_hostname(plan.hostname or "ltai")

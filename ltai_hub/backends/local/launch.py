@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import resource
 import signal
 import socket
 import sys
@@ -25,6 +26,7 @@ from ltai_hub.backends.local.visible import environment_grants, without_nested
 
 BODY_SECONDS = 10.0
 NICE = {"job": 5, "endpoint": 1, "environment": 1}
+USUAL_DESCRIPTORS = 4096
 PER_ACCOUNT = 3
 """As root the limit counts a person's environments, jobs and endpoints together, not each alone."""
 DEVICE_NODES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset", "nvidia-caps", "dri", "kfd")
@@ -193,6 +195,8 @@ def become_program(launch: Launch, body: Body, keep: set[int]) -> None:
     close_all_but({0, 1, 2, *keep})
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(USUAL_DESCRIPTORS, hard), hard))
     with contextlib.suppress(OSError):
         os.nice(NICE.get(launch.spec.kind, 1))
     with contextlib.suppress(OSError):

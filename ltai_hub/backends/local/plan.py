@@ -21,6 +21,8 @@ class Grant:
     source: str
     target: str
     writable: bool = False
+    trusted: bool = False
+    """Links on the way to ``source`` may be followed: only the platform can have made them."""
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,20 @@ def all_records(workloads: Path) -> list[Record]:
     return [record for record in found if record]
 
 
+def running_records(workloads: Path) -> list[Record]:
+    """Those that run, without reading the many that ended."""
+    folders = sorted(workloads.iterdir()) if workloads.is_dir() else []
+    found = [find_record(folder) for folder in folders if not _has_ended(folder)]
+    return [record for record in found if record and record.is_running]
+
+
+def _has_ended(folder: Path) -> bool:
+    try:
+        return (folder / "exit.json").stat().st_size > 0
+    except OSError:
+        return False
+
+
 def write_spec(folder: Path, spec: Spec) -> None:
     write_atomically(folder / "spec.json", asdict(spec))
 
@@ -125,8 +139,8 @@ def to_json(value: object) -> bytes:
 
 
 def write_order(folder: Path, grace_seconds: float, reason: str) -> None:
-    """In place: pid 1 holds this very file open."""
-    fd = os.open(folder / "stop.json", os.O_WRONLY)
+    """In place: pid 1 holds this very file open, or will find it when it begins."""
+    fd = os.open(folder / "stop.json", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps({"grace_seconds": grace_seconds, "reason": reason}).encode(), 0)

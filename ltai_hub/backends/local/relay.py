@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import signal
 import socket
 import struct
 from collections.abc import Sequence
 
-PORTS = b"ports "
+from ltai_hub.backends.local.syscalls import PR_SET_PDEATHSIG, prctl
+
 CHUNK = 1 << 17
 MOST_CONNECTIONS = 512
 PASTA_OPTIONS = ("--config-net", "--foreground", "--quiet", "-t", "none", "-u", "none", "-T", "none", "-U", "none", "--no-map-gw")
@@ -25,34 +27,52 @@ def make_link() -> tuple[socket.socket, socket.socket]:
 
 
 def offer_ports(link: socket.socket, ports: Sequence[int]) -> None:
-    """Inside, before any of the user's code: listen on the ports and hand the sockets to the relay."""
+    """Inside, before any of the user's code: listen on the ports and hand the sockets, and our namespaces, to the relay."""
     listening = [socket.create_server(("127.0.0.1", port)) for port in ports]
-    socket.send_fds(link, [PORTS + b"".join(struct.pack("H", port) for port in ports)], [one.fileno() for one in listening])
+    namespaces = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in ("user", "net")]
+    packed = b"".join(struct.pack("H", port) for port in ports)
+    socket.send_fds(link, [b"ports " + packed], [*namespaces, *(one.fileno() for one in listening)])
+    for fd in namespaces:
+        os.close(fd)
     for one in listening:
         one.close()
 
 
 def run_relay(link: socket.socket, pasta: str, uid: int | None) -> None:
-    """Serve until ``link`` closes. Two messages come first, in any order: pid 1's host pid (with pasta only) and the sockets."""
-    listening: dict[socket.socket, int] = {}
-    for _ in range(2 if pasta else 1):
-        message, fds, _, _ = socket.recv_fds(link, 256, 64)
-        if message.startswith(PORTS):
-            ports = [port for (port,) in struct.iter_unpack("H", message[len(PORTS) :])]
-            listening = {socket.socket(fileno=fd): port for fd, port in zip(fds, ports, strict=True)}
-        elif message:
-            start_pasta(pasta, int(message), uid)
+    """Serve until ``link`` closes."""
+    message, fds, _, _ = socket.recv_fds(link, 256, 64)
+    if not fds:
+        return
+    if pasta:
+        start_pasta(pasta, fds[0], fds[1], uid)
+    for fd in fds[:2]:
+        os.close(fd)
+    ports = [port for (port,) in struct.iter_unpack("H", message[len(b"ports ") :])]
     if uid is not None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-    Relay(link, listening).run()
+    Relay(link, {socket.socket(fileno=fd): port for fd, port in zip(fds[2:], ports, strict=True)}).run()
 
 
-def start_pasta(pasta: str, pid: int, uid: int | None) -> None:
-    """Internet for the net namespace of ``pid``; without the machine's loopback in either direction."""
-    if os.fork() == 0:
-        os.execv(pasta, [pasta, *PASTA_OPTIONS, *(["--runas", "0"] if uid is not None else []), str(pid)])
+def start_pasta(pasta: str, user_namespace: int, net_namespace: int, uid: int | None) -> None:
+    """Internet for a net namespace; without the machine's loopback in either direction.
+
+    By descriptors: pid 1 is not dumpable, so nobody may open its /proc/PID/ns.
+    """
+    if os.fork():
+        return
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # pasta refuses to start when it is ignored, as Python has it
+    os.set_inheritable(net_namespace, True)
+    where = ["--netns", f"/proc/self/fd/{net_namespace}"]
+    if uid is None:
+        os.set_inheritable(user_namespace, True)
+        where += ["--userns", f"/proc/self/fd/{user_namespace}"]
+    else:
+        where += ["--netns-only", "--runas", "0"]
+    os.execv(pasta, [pasta, *PASTA_OPTIONS, *where])
 
 
 class Half:

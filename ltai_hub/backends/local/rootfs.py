@@ -19,7 +19,8 @@ def build_root(plan: Plan) -> None:
     """Replace ``/``; afterwards nothing of the machine is reachable but what ``plan`` grants."""
     mount(None, "/", flags=REC | PRIVATE)  # without a user namespace this line protects the machine: keep it first
     grants = sorted(plan.grants, key=lambda grant: grant.target)
-    handles = [(grant, open_source(grant.source, plan.data)) for grant in grants]
+    hidden = covers(plan.data, grants)
+    handles = [(grant, open_source(grant.source, "" if grant.trusted else plan.data)) for grant in grants]
     tmp = open_source(plan.tmp, plan.data)
     _enter_new_root()
     _show_system()
@@ -28,16 +29,32 @@ def build_root(plan: Plan) -> None:
     mount("proc", _folder("/proc"), "proc", NOSUID | NODEV | NOEXEC)  # EPERM where a container masks parts of the outer /proc
     _bind(tmp, "/tmp")
     writable = ["/tmp", "/dev/shm", "/dev/pts", "/proc"]
-    if is_below(plan.data, [grant.target for grant in grants if not grant.writable] + list(SYSTEM)):
-        mount("tmpfs", plan.data, "tmpfs", NOSUID | NODEV, "size=1m,mode=755")
+    own = [os.stat("/").st_dev]
     for grant, handle in handles:
-        _make_mount_point(grant, handle, [other.target for other in grants if other.writable], plan.data)
+        hidden = _cover(hidden, grant.target, own)
+        _make_mount_point(grant, handle, ["/tmp", *(other.target for other in grants if other.writable)], own)
         _bind(handle, grant.target)
         if grant.writable:
             writable.append(grant.target)
+    _cover(hidden, "\U0010ffff", own)
     unmount(OLD)
     os.rmdir(OLD)
     _protect(writable)
+
+
+def covers(data: str, grants: list[Grant]) -> list[str]:
+    """Paths inside at which a grant, or a folder of the system, would show the data folder."""
+    shown = [(os.path.realpath(grant.source), grant.target) for grant in grants] + [(folder, folder) for folder in SYSTEM]
+    return sorted({target + data[len(source.rstrip("/")) :] for source, target in shown if is_below(data, [source])})
+
+
+def _cover(hidden: list[str], before: str, own: list[int]) -> list[str]:
+    """Cover the hidden paths that come before ``before``: after what shows them, and under what is granted inside. Returns the rest."""
+    for path in hidden:
+        if path < before:
+            mount("tmpfs", path, "tmpfs", NOSUID | NODEV, "size=1m,mode=755")
+            own.append(os.stat(path).st_dev)
+    return [path for path in hidden if path >= before]
 
 
 def is_below(path: str, folders: list[str]) -> bool:
@@ -45,8 +62,8 @@ def is_below(path: str, folders: list[str]) -> bool:
 
 
 def open_source(path: str, data: str) -> int:
-    """O_PATH handle. Inside the data folder no part may be a symlink: people can plant them there to be followed by us."""
-    if not is_below(path, [data]):
+    """O_PATH handle. Inside ``data`` no part may be a symlink: people can plant them there to be followed by us."""
+    if not data or not is_below(path, [data]):
         return os.open(path, os.O_PATH | os.O_CLOEXEC)
     handle = os.open(data, os.O_PATH | os.O_CLOEXEC)
     for part in filter(None, path[len(data) :].split("/")):
@@ -122,7 +139,7 @@ def _make_devices(plan: Plan) -> None:
         os.symlink(target, f"/dev/{link}")
 
 
-def _make_mount_point(grant: Grant, handle: int, writable: list[str], data: str) -> None:
+def _make_mount_point(grant: Grant, handle: int, writable: list[str], own: list[int]) -> None:
     """Only in our own tmpfs or in a writable grant: never create a folder of the machine just to mount on it."""
     if os.path.lexists(grant.target):
         if os.path.realpath(grant.target) != grant.target:
@@ -131,8 +148,7 @@ def _make_mount_point(grant: Grant, handle: int, writable: list[str], data: str)
     parent = grant.target
     while not os.path.lexists(parent):
         parent = os.path.dirname(parent)
-    ours = {os.stat("/").st_dev, *(os.stat(path).st_dev for path in (data,) if os.path.ismount(path))}
-    if os.stat(parent).st_dev not in ours and not is_below(parent, ["/tmp", *writable]):
+    if os.stat(parent).st_dev not in own and not is_below(parent, writable):
         raise OSError(errno.EROFS, f"nothing can be shown at {grant.target}: {parent} belongs to the machine")
     if stat.S_ISDIR(os.fstat(handle).st_mode):
         _folder(grant.target)

@@ -18,7 +18,9 @@ def environment_grants(prefix: Path, data: str, extra_paths: Iterable[str] = ())
         found += _packages(folder, data)
     found += _editable_packages(prefix)
     found += _linked_extensions(prefix / "share" / "jupyter" / "labextensions")
-    return without_nested(Grant(path, path) for path in dict.fromkeys(found) if os.path.exists(path) and not is_below(path, list(SYSTEM)))
+    return without_nested(
+        Grant(path, path, trusted=True) for path in dict.fromkeys(found) if os.path.exists(path) and not is_below(path, list(SYSTEM))
+    )
 
 
 def without_nested(grants: Iterable[Grant]) -> list[Grant]:

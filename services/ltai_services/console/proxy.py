@@ -24,6 +24,7 @@ class ProxyHandler(SignedInHandler):
 
     async def prepare(self) -> None:
         self.body = Body()
+        self.trouble: tuple[str, str] | None = None
         await super().prepare()
         if self.denied:
             raise web.HTTPError(403, "your account may not use the console; ask an administrator")
@@ -47,11 +48,14 @@ class ProxyHandler(SignedInHandler):
             await forward(self, target, self.body)
         except Unreachable as error:
             log.warning("service %s: %s", service, error)
-            self.problem(503, "unreachable", f"The service {service} does not answer; try again in a moment or tell your administrator.")
+            self.trouble = ("unreachable", f"The service {service} does not answer; try again in a moment or tell your administrator.")
 
     async def finish_body(self, *_: str) -> None:
         await self.body.feed(None, self.sent)
         await self.sent
+        # Only now: an answer before the body's end would cut the caller's connection.
+        if self.trouble:
+            self.problem(503, *self.trouble)
 
     get = post = put = patch = delete = finish_body
 

@@ -18,12 +18,14 @@ import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ltai_hub.db.engine import Database
-from ltai_hub.errors import Denied, NotFound, NotLoggedIn, Problem, Unavailable
+from ltai_hub.errors import BadInput, Denied, NotFound, NotLoggedIn, Problem, Unavailable
 from ltai_hub.settings import Settings
 from ltai_hub.tenancy.permit import default_tenant, permit, permitted_tenants
 from ltai_hub.web.callers import Caller, TokenResolver, check_service
+from ltai_services.models.experiments import DEFAULT_EXPERIMENT, in_body, in_query, load_object, names_default, uses_experiment
 from ltai_services.models.login import CALLBACK, BrowserLogin, Sent, header_token
 from ltai_services.models.rules import Needs, classify
+from ltai_services.registry import Registry
 from ltai_services.tracking import HOST, PREFIX, WORKSPACE_HEADER, Tracking
 
 log = logging.getLogger("ltai.models")
@@ -42,6 +44,7 @@ NOT_FORWARDED = HOP_BY_HOP | {
 }
 NOT_RETURNED = HOP_BY_HOP | {"set-cookie", "date", "server"}
 UI_DEFAULT_WORKSPACE = "default"
+LARGEST_JSON = 8 << 20
 CODES = {
     400: "BAD_REQUEST",
     401: "UNAUTHENTICATED",
@@ -89,7 +92,7 @@ class MlflowProxy:
             if needs.workspaces:
                 return await self._answer_workspaces(caller, needs, send)
             await self._tracking.ensure_workspace(workspace)
-            await self._forward(scope, sent, receive, send, workspace, caller)
+            await self._forward(scope, sent, receive, send, workspace, caller, needs)
         except Problem as problem:
             await _refuse(send, problem)
 
@@ -142,12 +145,20 @@ class MlflowProxy:
 
     # ---- the request itself
 
-    async def _forward(self, scope: Scope, sent: Sent, receive: Receive, send: Send, workspace: str, caller: Caller) -> None:
-        url = quote(sent.path, safe="/:@!$&'()*+,;=~-._") + (f"?{sent.query}" if sent.query else "")
+    async def _forward(self, scope: Scope, sent: Sent, receive: Receive, send: Send, workspace: str, caller: Caller, needs: Needs) -> None:
+        query = sent.query
+        body: bytes | AsyncIterator[bytes] | None = _body(receive) if has_body(scope) else None
+        if needs.deletes:
+            body = await _read(_body(receive)) if body else b""
+            await self._check_delete(caller, workspace, {**dict(parse_qsl(query)), **load_object(body)})
+        elif uses_experiment(sent.path):
+            query, body = await self._with_default_experiment(workspace, query, await _read(_body(receive)) if body else b"")
+        url = quote(sent.path, safe="/:@!$&'()*+,;=~-._") + (f"?{query}" if query else "")
         headers = [(k, v) for k, v in scope["headers"] if k.decode("latin-1").lower() not in NOT_FORWARDED]
         headers += [(b"host", HOST.encode()), (WORKSPACE_HEADER.encode(), workspace.encode()), (b"x-ltai-user", caller.name.encode())]
-        has_body = any(k in (b"content-length", b"transfer-encoding") for k, _ in scope["headers"])
-        request = self._client.build_request(sent.method, url, headers=headers, content=_body(receive) if has_body else None)
+        if isinstance(body, bytes):
+            headers = [(k, v) for k, v in headers if k.lower() != b"content-length"]
+        request = self._client.build_request(sent.method, url, headers=headers, content=body)
         try:
             reply = await self._client.send(request, stream=True)
         except httpx.HTTPError as error:
@@ -156,6 +167,25 @@ class MlflowProxy:
             await _return(send, reply)
         finally:
             await reply.aclose()
+
+    async def _check_delete(self, caller: Caller, workspace: str, asked: dict[str, Any]) -> None:
+        """A model or version belongs to who registered it; others need the role that may delete it. Raises Denied, NotFound."""
+        model = await Registry(self._tracking).get_model(workspace, str(asked.get("name", "")))
+        wanted = str(asked.get("version", ""))
+        owners = {version.owner for version in model.versions if wanted in ("", version.version)}
+        await asyncio.to_thread(self._permit_all, caller, workspace, owners or {None})
+
+    def _permit_all(self, caller: Caller, workspace: str, owners: set[str | None]) -> None:
+        with self._database.reading() as tx:
+            for owner in owners:
+                permit(tx, caller, "models:delete", workspace, owner=owner)
+
+    async def _with_default_experiment(self, workspace: str, query: str, body: bytes) -> tuple[str, bytes]:
+        """Clients that name no experiment say 0, which MLflow has in its first workspace only."""
+        if not names_default(query, body):
+            return query, body
+        number = await self._tracking.ensure_experiment(workspace, DEFAULT_EXPERIMENT)
+        return in_query(query, number), in_body(body, number)
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -167,6 +197,10 @@ def make_sent(scope: Scope) -> Sent:
         key = name.decode("latin-1").lower()
         headers[key] = f"{headers[key]}; {value.decode('latin-1')}" if key == "cookie" and key in headers else value.decode("latin-1")
     return Sent(scope["method"], scope["path"], scope.get("query_string", b"").decode("latin-1"), headers)
+
+
+def has_body(scope: Scope) -> bool:
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
 
 
 def mounts(proxy: MlflowProxy) -> dict[str, ASGIApp]:
@@ -186,6 +220,15 @@ async def _body(receive: Receive) -> AsyncIterator[bytes]:
             yield message["body"]
         if not message.get("more_body", False):
             return
+
+
+async def _read(body: AsyncIterator[bytes]) -> bytes:
+    content = b""
+    async for chunk in body:
+        content += chunk
+        if len(content) > LARGEST_JSON:
+            raise BadInput(f"the request is larger than {LARGEST_JSON >> 20} MiB")
+    return content
 
 
 async def _return(send: Send, reply: httpx.Response) -> None:

@@ -8,17 +8,22 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ltai_hub.errors import BadInput, Denied
+from ltai_hub.errors import BadInput, Denied, NotFound
 from ltai_services.tracking import PREFIX
 
 API = re.compile(r"/(?:ajax-)?api/\d\.\d/(?P<rest>.*)")
 READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 # POST because their arguments are long, not because they change anything.
 READING_POSTS = re.compile(
-    r"(?:mlflow/)?(?:[a-z-]+/)*(?:search|search-datasets|search-all|get-history-bulk-interval|batchGet|batch-get|query|metrics)$|mlflow/traces/search.*"
+    r"graphql|mlflow/traces/(?:metrics|search.*|batchGetInfos|calculate-filter-correlation)|mlflow/registered-models/get-latest-versions"
+    r"|mlflow/(?:[a-z-]+/)+search(?:-datasets)?"
 )
-# Gateway: calls other machines with the server's keys. Webhooks: the server calls addresses people choose. Users: MLflow's own accounts.
-CLOSED = re.compile(r"mlflow/(gateway|webhooks|users|roles|secrets|endpoints)\b|gateway\b|mlflow-artifacts/mpu\b.*\.\.")
+# Gateway and webhooks: the server calls addresses with its own keys. Assistant, jobs, invoke: it runs programs for whoever is on its
+# machine, and behind us everybody looks so. Users and roles: MLflow's own accounts, which are not used.
+CLOSED = re.compile(
+    r"mlflow/(?:gateway|webhooks|users|roles|assistant|jobs|mcp|demo|prompt-optimization|ui-telemetry)\b.*"
+    r"|mlflow/(?:.*/)?(?:invoke|create-promptlab-run|online-config)|(?:gateway|assistant|jobs|mcp)\b.*"
+)
 WORKSPACES = re.compile(r"mlflow/workspaces(?:/(?P<name>[^/]*))?$")
 DELETES = re.compile(r"mlflow/(registered-models|model-versions)/delete$")
 
@@ -39,8 +44,13 @@ def classify(method: str, path: str) -> Needs:
         raise BadInput("the path has '//', '.' or '..' in it")
     found = API.fullmatch(below)
     rest = found["rest"] if found else below.lstrip("/")
-    if CLOSED.match(rest):
-        raise Denied("this part of MLflow is not open here: the platform's own pages do it")
+    if CLOSED.fullmatch(rest):
+        # MLflow's pages ask for some of it and take "not there" quietly
+        raise (
+            NotFound("this part of MLflow is not open here")
+            if method in READING_METHODS
+            else Denied("this part of MLflow is not open here")
+        )
     named = WORKSPACES.match(rest)
     if named:
         if method not in READING_METHODS:
@@ -52,4 +62,4 @@ def classify(method: str, path: str) -> Needs:
 
 
 def is_reading(method: str, rest: str) -> bool:
-    return method in READING_METHODS or (method == "POST" and (rest == "graphql" or READING_POSTS.match(rest) is not None))
+    return method in READING_METHODS or (method == "POST" and READING_POSTS.fullmatch(rest) is not None)

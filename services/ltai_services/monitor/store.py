@@ -46,9 +46,7 @@ def get_runner(tx: Connection, noun: Noun, number: int) -> Runner:
     return Runner(noun, number, name, row["user"], row["tenant"], row["flavor"], phase, living)
 
 
-def count(
-    tx: Connection, noun: Noun, phases: Collection[Phase], own: str, others_in: Collection[str], inside: Collection[str] | None
-) -> int:
+def count(tx: Connection, noun: Noun, phases: Collection[Phase], own: str, others: Collection[str], inside: Collection[str] | None) -> int:
     """How many are in one of the phases: ``own``, and others' in the tenants ``others``."""
     table = metadata.tables[TABLES[noun]]
     query = _select(table).where(table.c.phase.in_(list(phases)), table.c.deleted.is_(False))

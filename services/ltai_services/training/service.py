@@ -20,6 +20,7 @@ from ltai_hub.web.callers import Caller
 from ltai_hub.web.dependencies import Paging
 from ltai_services.choosing import choose
 from ltai_services.costs import cost_of
+from ltai_services.registry import Registry
 from ltai_services.tracking import PREFIX, Tracking, from_pairs
 from ltai_services.training import store
 from ltai_services.training.models import EventOut, JobMetrics, JobOut, LoggedModelOut, NewJob
@@ -35,6 +36,7 @@ class TrainingService:
         self.database = platform.database
         self.catalog = platform.catalog
         self.tracking = tracking
+        self.registry = Registry(tracking)
         self.poke = poke
 
     def submit(self, caller: Caller, new: NewJob) -> JobOut:
@@ -155,11 +157,16 @@ class TrainingService:
         if job.run_id is None or job.experiment_id is None:
             return JobMetrics(metrics={}, params={}, models=[])
         data = (await self.tracking.get_run(job.tenant, job.run_id))["data"]
-        models = await self.tracking.logged_models(job.tenant, job.experiment_id, job.run_id)
+        logged = await self.tracking.logged_models(job.tenant, job.experiment_id, job.run_id)
+        models = [model["info"] for model in logged]
+        frameworks = [await self.registry.framework_of(job.tenant, str(info["model_id"])) for info in models]
         return JobMetrics(
             metrics={str(m["key"]): float(m["value"]) for m in data.get("metrics", [])},
             params=from_pairs(data.get("params")),
-            models=[LoggedModelOut(model_id=m["info"]["model_id"], name=m["info"]["name"], framework=framework_of(m)) for m in models],
+            models=[
+                LoggedModelOut(model_id=info["model_id"], name=info["name"], framework=framework.name)
+                for info, framework in zip(models, frameworks, strict=True)
+            ],
         )
 
     def _insert(self, tx: Connection, caller: Caller, row: NewRow, now: datetime) -> JobOut:
@@ -216,12 +223,4 @@ def run_url(job: Job) -> str | None:
     """MLflow's page of the run, a path on the platform's own address."""
     if job.run_id is None:
         return None
-    return f"{PREFIX}/?workspace={job.tenant}#/experiments/{job.experiment_id}/runs/{job.run_id}"
-
-
-def framework_of(model: dict[str, object]) -> str:
-    """Of a LoggedModel: the tag a person set, else what MLflow wrote down when it was logged."""
-    info = model["info"]
-    assert isinstance(info, dict)
-    tags = from_pairs(info.get("tags"))
-    return str(tags.get("framework") or info.get("model_type") or "")
+    return f"{PREFIX}/#/experiments/{job.experiment_id}/runs/{job.run_id}?workspace={job.tenant}"

@@ -117,7 +117,7 @@ async def test_a_job_is_an_mlflow_run_with_its_lineage(training: Training) -> No
     assert tags["ltai.job"] == str(number)
     assert tags["ltai.command"] == "python train.py --lr 0.1"
     assert tags["mlflow.user"] == tags["ltai.user"] == "sam"
-    assert training.job(number)["run_url"].endswith(f"/runs/{env['MLFLOW_RUN_ID']}")
+    assert training.job(number)["run_url"].endswith(f"/runs/{env['MLFLOW_RUN_ID']}?workspace=ml")
 
 
 async def test_the_token_of_a_job_opens_models_and_training_only(training: Training) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ltai_lab.serving.errors import Refused
 from ltai_lab.serving.images import row_shape
-from ltai_lab.serving.inputs import Data, InputSpec, conform, conform_named
+from ltai_lab.serving.inputs import Array, Data, InputSpec, conform, conform_named
 
 # A class's data file usually carries the answer as well; it is left out when the rest fits.
 ANSWER_COLUMNS = {"label", "target", "class", "y", "digit", "species", "answer"}
@@ -61,7 +61,7 @@ def _named_columns(spec: InputSpec, header: list[str], rows: list[list[str]]) ->
     return conform_named(spec, named), left_out
 
 
-def _column(name: str, cells: list[str], text: bool) -> np.ndarray:  # type: ignore[type-arg]
+def _column(name: str, cells: list[str], text: bool) -> Array:
     if text:
         return np.asarray(cells, dtype=object)
     try:

@@ -1,5 +1,6 @@
 export const en = {
   'action.all': 'All ({count})',
+  'action.back': 'Back',
   'action.cancel': 'Cancel',
   'action.close': 'Close',
   'action.copied': 'Copied',
@@ -86,6 +87,7 @@ export const en = {
   'environment.empty': 'An environment is JupyterLab with a framework and compute, ready in a second. Start your first one.',
   'environment.many': 'Environments',
   'environment.nameHint': 'Empty for the main one; several environments have different names.',
+  'environment.nameNeeded': 'You have your main environment already; give this one a name.',
   'environment.new': 'Start an environment',
   'environment.one': 'Environment',
   'environment.starting': '{name} is starting',
@@ -203,6 +205,7 @@ export const en = {
   'kind.job': 'job',
 
   'lab.monitor': 'Resource monitor',
+  'lab.noHub': 'This JupyterLab is not connected to an LtAI hub. Open your environment from the hub’s page, or set LTAI_URL and LTAI_TOKEN before JupyterLab starts.',
   'lab.openConsole': 'Open the LtAI console',
   'lab.runAsJob': 'Run as job',
   'lab.sidebar': 'LtAI',

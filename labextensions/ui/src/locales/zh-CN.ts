@@ -2,6 +2,7 @@ import type { en } from './en';
 
 export const zhCN: Record<keyof typeof en, string> = {
   'action.all': '全部（{count}）',
+  'action.back': '返回',
   'action.cancel': '取消',
   'action.close': '关闭',
   'action.copied': '已复制',
@@ -88,6 +89,7 @@ export const zhCN: Record<keyof typeof en, string> = {
   'environment.empty': '开发环境是带有框架和算力的 JupyterLab，一秒即可就绪。启动您的第一个开发环境。',
   'environment.many': '开发环境',
   'environment.nameHint': '主开发环境可留空；多个开发环境使用不同的名称。',
+  'environment.nameNeeded': '您已有主开发环境；请为这个开发环境命名。',
   'environment.new': '启动开发环境',
   'environment.one': '开发环境',
   'environment.starting': '正在启动 {name}',
@@ -205,6 +207,7 @@ export const zhCN: Record<keyof typeof en, string> = {
   'kind.job': '训练任务',
 
   'lab.monitor': '资源监控',
+  'lab.noHub': '此 JupyterLab 未连接到 LtAI。请从平台页面打开您的开发环境，或在启动 JupyterLab 前设置 LTAI_URL 和 LTAI_TOKEN。',
   'lab.openConsole': '打开 LtAI 控制台',
   'lab.runAsJob': '作为训练任务运行',
   'lab.sidebar': 'LtAI',

@@ -141,7 +141,7 @@ function NodeCard({ node, short }: { node: Node; short?: boolean }): JSX.Element
   return (
     <Card title={node.name}>
       <div className="lt-bars">
-        <Bar label={t('resource.cpu')} used={node.cpu.used} total={node.cpu.total} text={t('monitor.cores', { used: trim(node.cpu.used), total: trim(node.cpu.total) })} />
+        <Bar neutral label={t('resource.cpu')} used={node.cpu.used} total={node.cpu.total} text={t('monitor.cores', { used: trim(node.cpu.used), total: trim(node.cpu.total) })} />
         <Bar label={t('resource.memory')} used={node.memory.used} total={node.memory.total} text={shareText(node.memory, 'bytes')} />
         <Bar label={t('resource.disk')} used={node.disk.used} total={node.disk.total} text={shareText(node.disk, 'bytes')} />
       </div>
@@ -357,7 +357,7 @@ function ImagesSection(): JSX.Element {
                   cell: image =>
                     image.state === 'building' ? <progress value={image.progress} max={1} aria-label={t('image.progress')} title={image.message} /> : <span className="lt-hint lt-clip">{image.message}</span>
                 },
-                { id: 'requirements', title: t('image.requirements'), cell: image => <span className="lt-clip" title={image.requirements.join('\n')}>{image.requirements.join(', ')}</span> }
+                { id: 'requirements', title: t('image.requirements'), cell: image => <span className="lt-clip lt-clip-short" title={image.requirements.join('\n')}>{image.requirements.join(', ')}</span> }
               ]}
             />
           ) : (

@@ -93,7 +93,7 @@ function ProfileCard(props: { profile: Profile; flavor?: Flavor; image?: Image; 
     <label className={`lt-profile ${props.chosen ? 'lt-profile-chosen' : ''}`}>
       <input type="radio" name="profile" checked={props.chosen} onChange={props.onChoose} />
       <span className="lt-profile-picture" aria-hidden="true">
-        {/^(https?:|\/)/.test(profile.picture ?? '') ? <img src={profile.picture} alt="" /> : profile.picture || title(profile.title, profile.name).slice(0, 1)}
+        {/^(https?:|data:|\/)/.test(profile.picture ?? '') ? <img src={profile.picture} alt="" /> : profile.picture || title(profile.title, profile.name).slice(0, 1)}
       </span>
       <span className="lt-profile-text">
         <strong>{title(profile.title, profile.name)}</strong>

@@ -13,7 +13,7 @@ import { Empty, Loaded } from '../parts/states';
 import { Chips, DataTable, useTableState, type Column } from '../parts/table';
 import { useNotify, useSentence } from '../parts/toast';
 import { Age, Facts, isFinal, isMoving, Moment, State, Took } from '../parts/values';
-import type { Endpoint, List, ModelDetail } from '../types';
+import type { Endpoint, Flavor, List, ModelDetail } from '../types';
 import { Effect, useFlavors, useImages, useTitles } from './catalog';
 import { Events } from './events';
 import { modelPath, useModels } from './models';
@@ -220,7 +220,7 @@ export function NewEndpointPage(): JSX.Element {
               </More>
               <FormProblem error={publish.error} fields={['name', 'instances', 'max_seconds']} />
               <div className="lt-form-foot">
-                <Effect flavor={flavor} count={instances ?? 1} />
+                <Effect flavor={flavor || cheapest(flavors)} count={instances ?? 1} />
                 <Button kind="primary" submit busy={publish.isPending} disabled={!model}>
                   {t('endpoint.publish')}
                 </Button>
@@ -232,6 +232,12 @@ export function NewEndpointPage(): JSX.Element {
       {made?.token && <TokenDialog token={made.token} onClose={() => place.open(`/endpoints/${made.id}`)} />}
     </Page>
   );
+}
+
+/** What the service takes when nothing is chosen: the cheapest without accelerators. */
+function cheapest(flavors: Flavor[]): string {
+  const plain = flavors.filter(one => one.accelerator_count === 0).sort((a, b) => a.price_micro_per_hour - b.price_micro_per_hour);
+  return plain[0]?.name ?? '';
 }
 
 export function EndpointPage({ id }: { id: string }): JSX.Element {

@@ -140,7 +140,7 @@ export function NewEnvironmentPage(): JSX.Element {
             onChange={setTyped}
             placeholder={taken ? '' : t('environment.default')}
             required={taken}
-            hint={t('environment.nameHint')}
+            hint={taken ? t('environment.nameNeeded') : t('environment.nameHint')}
             problem={problemOf(start.error, 'name')}
           />
         )}

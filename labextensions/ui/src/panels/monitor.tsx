@@ -24,13 +24,13 @@ export function Monitor({ kind, id, running }: { kind: 'environment' | 'job' | '
       {now => (
         <>
           <div className="lt-bars">
-            <Bar label={t('resource.cpu')} used={now.cpu_cores} total={now.cpu_limit || null} text={t('monitor.cores', { used: trim(now.cpu_cores), total: now.cpu_limit ? trim(now.cpu_limit) : '∞' })} />
+            <Bar neutral label={t('resource.cpu')} used={now.cpu_cores} total={now.cpu_limit || null} text={t('monitor.cores', { used: trim(now.cpu_cores), total: now.cpu_limit ? trim(now.cpu_limit) : '∞' })} />
             <Bar label={t('resource.memory')} used={now.memory} total={now.memory_limit || null} text={now.memory_limit ? shareText({ used: now.memory, total: now.memory_limit }, 'bytes') : bytes(now.memory)} />
             <Bar label={t('resource.disk')} used={now.disk} total={now.disk_limit || null} text={now.disk_limit ? shareText({ used: now.disk, total: now.disk_limit }, 'bytes') : bytes(now.disk)} />
           </div>
           <div className="lt-plots">
             <Plot label={t('resource.cpu')} times={history.times} series={[{ label: t('resource.cpu'), values: history.rows.map(row => row.cpu_cores) }]} top={now.cpu_limit} format={value => trim(value)} />
-            <Plot label={t('resource.memory')} times={history.times} series={[{ label: t('resource.memory'), values: history.rows.map(row => row.memory) }]} top={now.memory_limit} format={value => bytes(value, now.memory_limit || value)} />
+            <Plot label={t('resource.memory')} times={history.times} series={[{ label: t('resource.memory'), values: history.rows.map(row => row.memory) }]} binary top={now.memory_limit} format={value => bytes(value, now.memory_limit || value)} />
             {now.accelerators.length > 0 && (
               <Plot
                 label={t('gpu.utilisation')}

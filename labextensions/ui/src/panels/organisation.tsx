@@ -272,7 +272,7 @@ function TenantQuotas({ tenant }: { tenant: string }): JSX.Element {
               columns={[
                 { id: 'resource', title: t('quota.resource'), cell: quota => resourceTitle(quota.resource, words) },
                 { id: 'who', title: t('quota.who'), cell: quota => (quota.user === '*' ? t('quota.everyone') : (quota.user ?? t('quota.together'))) },
-                { id: 'bar', title: t('quota.used'), grow: true, cell: quota => <QuotaBar quota={quota} /> }
+                { id: 'bar', title: t('quota.used'), grow: true, cell: quota => <QuotaBar quota={quota} label={quota.tenant_name ?? quota.tenant} /> }
               ]}
             />
           ) : (

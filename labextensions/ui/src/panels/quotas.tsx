@@ -11,7 +11,7 @@ export function resourceTitle(resource: string, words: Words): string {
   return detail ? `${words.word('resource.', kind)} ${detail}` : words.word('resource.', kind);
 }
 
-export function QuotaBar({ quota }: { quota: Quota }): JSX.Element {
+export function QuotaBar({ quota, label }: { quota: Quota; label?: string }): JSX.Element {
   const words = useWords();
   const { t } = words;
   const where = quota.tenant_name ? ` · ${quota.tenant_name}` : '';
@@ -20,7 +20,7 @@ export function QuotaBar({ quota }: { quota: Quota }): JSX.Element {
     quota.limit === null
       ? t('quota.noLimit', { used: quantity(quota.resource, quota.used) })
       : `${quantity(quota.resource, quota.used, quota.limit)} / ${quantity(quota.resource, quota.limit)}`;
-  return <Bar label={resourceTitle(quota.resource, words) + where + who} used={quota.used} total={quota.limit} text={text} />;
+  return <Bar label={label ?? resourceTitle(quota.resource, words) + where + who} used={quota.used} total={quota.limit} text={text} />;
 }
 
 export function QuotaBars({ tenant, user }: { tenant: string; user?: string }): JSX.Element {

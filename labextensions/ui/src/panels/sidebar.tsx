@@ -8,7 +8,7 @@ import { useWords } from '../i18n';
 import { Button, Link } from '../parts/buttons';
 import { Section } from '../parts/layout';
 import { Loaded } from '../parts/states';
-import { Age, isFinal, State, Took } from '../parts/values';
+import { Age, isFinal, StateDot, Took } from '../parts/values';
 import { useOne } from '../context';
 import type { Bill, List, Phase } from '../types';
 import { useEndpoints } from './endpoints';
@@ -18,6 +18,8 @@ import { modelPath, useModels } from './models';
 import { thisMonth } from './usage';
 
 const SHORT = 8;
+/** States in which the number says more than the word. */
+const GOOD: Phase[] = ['running', 'succeeded'];
 
 export function Sidebar(): JSX.Element {
   const words = useWords();
@@ -87,6 +89,16 @@ function Add({ to, label }: { to: string; label: string }): JSX.Element {
   );
 }
 
+/** The sidebar of a JupyterLab that belongs to no hub. */
+export function NoHub(): JSX.Element {
+  const { t } = useWords();
+  return (
+    <div className="lt lt-sidebar">
+      <p className="lt-no-hub">{t('lab.noHub')}</p>
+    </div>
+  );
+}
+
 interface ShortRow {
   key: string;
   to: string;
@@ -97,7 +109,7 @@ interface ShortRow {
 }
 
 function Rows<T>(props: { query: UseQueryResult<List<T>, Error>; rows: (items: T[]) => ShortRow[]; empty: string; all: string }): JSX.Element {
-  const { t } = useWords();
+  const { t, word } = useWords();
   return (
     <Loaded query={props.query} rows={2}>
       {data =>
@@ -106,11 +118,11 @@ function Rows<T>(props: { query: UseQueryResult<List<T>, Error>; rows: (items: T
             <ul className="lt-short">
               {props.rows(data.items).map(row => (
                 <li key={row.key}>
+                  {row.phase ? <StateDot phase={row.phase} reason={row.reason} /> : <span />}
                   <Link to={row.to} className="lt-short-name">
                     {row.name}
                   </Link>
-                  {row.phase && <State phase={row.phase} reason={row.reason} />}
-                  <span className="lt-hint lt-short-side">{row.side}</span>
+                  <span className="lt-hint lt-short-side">{row.phase && !GOOD.includes(row.phase) ? word('phase.', row.phase) : row.side}</span>
                 </li>
               ))}
             </ul>

@@ -144,7 +144,9 @@ function Lines({ lines, month, currency, whole }: { lines: BillLine[]; month: st
                 <td className="lt-grow">
                   <button type="button" className="lt-section-toggle" aria-expanded={open === line.key} onClick={() => setOpen(open === line.key ? null : line.key)}>
                     <span className={`lt-caret ${open === line.key ? 'lt-caret-open' : ''}`} aria-hidden="true" />
-                    <span className="lt-hint">{word('kind.', line.kind)}</span> {line.name || line.noun_id}
+                    <span>
+                      <span className="lt-hint">{word('kind.', line.kind)}</span> {line.name || line.noun_id}
+                    </span>
                   </button>
                 </td>
                 {whole && <td>{line.user}</td>}

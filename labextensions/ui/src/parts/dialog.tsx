@@ -63,7 +63,7 @@ export function ConfirmProvider({ children }: { children: ReactNode }): JSX.Elem
           <p className="lt-dialog-text">{asked.question.text}</p>
           <footer className="lt-dialog-foot">
             <button type="button" className="lt-button" autoFocus onClick={() => close(false)}>
-              {t('action.cancel')}
+              {t('action.back')}
             </button>
             <button type="button" className={`lt-button ${asked.question.danger ? 'lt-danger' : 'lt-primary'}`} onClick={() => close(true)}>
               {asked.question.verb}

@@ -3,18 +3,26 @@ import { useEffect, useRef } from 'react';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 
+import { useWords } from '../i18n';
+
 export interface Series {
   label: string;
   values: (number | null)[];
 }
 
+/** Seconds the time axis shows at least. */
+const WINDOW = 60;
+const POWERS = Array.from({ length: 50 }, (_, index) => 2 ** index);
 const LINES = ['--jp-brand-color1', '--jp-success-color1', '--jp-warn-color1', '--jp-accent-color1', '--jp-error-color1'];
 
-export function Plot(props: { label: string; times: number[]; series: Series[]; format: (value: number) => string; top?: number; height?: number }): JSX.Element {
+export function Plot(props: { label: string; times: number[]; series: Series[]; format: (value: number) => string; top?: number; height?: number; binary?: boolean }): JSX.Element {
   const frame = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const format = useRef(props.format);
   format.current = props.format;
+  const { language } = useWords();
+  const clock = useRef<(time: number) => string>(() => '');
+  clock.current = time => new Date(time * 1000).toLocaleTimeString(language, { hourCycle: 'h23' });
   const names = props.series.map(series => series.label).join('\u0000');
   const data: uPlot.AlignedData = [props.times, ...props.series.map(series => series.values)];
   const last = props.series.map(series => `${series.label} ${props.format(series.values.at(-1) ?? 0)}`).join(', ');
@@ -31,10 +39,10 @@ export function Plot(props: { label: string; times: number[]; series: Series[]; 
         height: props.height ?? 140,
         cursor: { y: false },
         legend: { show: props.series.length > 1, live: true },
-        scales: { x: { time: true }, y: { range: (_plot, _min, max) => [0, Math.max(props.top ?? 0, max || 1)] } },
+        scales: { x: { time: true, range: (_plot, min, max) => [Math.min(min, max - WINDOW), max] }, y: { range: (_plot, _min, max) => [0, Math.max(props.top ?? 0, max || 1)] } },
         axes: [
-          { ...axis, space: 80 },
-          { ...axis, size: 72, values: (_plot, marks) => marks.map(mark => format.current(mark)) }
+          { ...axis, space: 90, values: (_plot, marks) => marks.map(mark => clock.current(mark)) },
+          { ...axis, size: 72, incrs: props.binary ? POWERS : undefined, values: (_plot, marks) => marks.map(mark => format.current(mark)) }
         ],
         series: [
           {},

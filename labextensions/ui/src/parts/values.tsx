@@ -34,6 +34,13 @@ export function State({ phase, reason, position }: { phase: Phase | string; reas
   );
 }
 
+/** Where there is room for the dot only: the word is read aloud and shown on hover. */
+export function StateDot({ phase, reason }: { phase: Phase; reason?: string }): JSX.Element {
+  const { word } = useWords();
+  const text = [word('phase.', phase), reason].filter(Boolean).join(': ');
+  return <span className={`lt-dot lt-dot-${COLOURS[phase] ?? 'grey'} ${isMoving(phase) && phase !== 'queued' ? 'lt-dot-moving' : ''}`} role="img" aria-label={text} title={text} />;
+}
+
 export const isFinal = (phase: string): boolean => ['stopped', 'succeeded', 'failed', 'cancelled'].includes(phase);
 export const isMoving = (phase: string): boolean => ['queued', 'starting', 'stopping'].includes(phase);
 
@@ -89,10 +96,11 @@ export function Facts({ facts }: { facts: [string, ReactNode][] }): JSX.Element 
 }
 
 /** Used of total as a bar with its numbers. */
-export function Bar(props: { label: string; used: number; total: number | null; text?: string }): JSX.Element {
+export function Bar(props: { label: string; used: number; total: number | null; text?: string; neutral?: boolean }): JSX.Element {
   const { t } = useWords();
   const part = props.total ? Math.min(1, props.used / props.total) : 0;
-  const colour = part >= 1 ? 'red' : part >= 0.9 ? 'amber' : 'blue';
+  // Full use of a processor is what it is for; a full quota or memory is a warning.
+  const colour = props.neutral ? 'blue' : part >= 1 ? 'red' : part >= 0.9 ? 'amber' : 'blue';
   const text = props.text ?? (props.total === null ? t('quota.noLimit', { used: trim(props.used) }) : `${trim(props.used)} / ${trim(props.total)}`);
   return (
     <div className="lt-bar">
@@ -131,7 +139,7 @@ export function AcceleratorCard({ gpu }: { gpu: Accelerator }): JSX.Element {
       <div className="lt-gpu-name">
         GPU {gpu.index} · {gpu.name} {gpu.simulated && <span className="lt-badge">{t('gpu.simulated')}</span>}
       </div>
-      <Bar label={t('gpu.utilisation')} used={gpu.utilisation} total={100} text={`${trim(gpu.utilisation)} %`} />
+      <Bar label={t('gpu.utilisation')} used={gpu.utilisation} total={100} neutral text={`${trim(gpu.utilisation)} %`} />
       <Bar label={t('gpu.memory')} used={gpu.memory_used} total={gpu.memory_total} text={shareText({ used: gpu.memory_used, total: gpu.memory_total }, 'bytes')} />
       <Facts facts={facts} />
     </div>

@@ -1,0 +1,108 @@
+"""The pure parts of the local backend."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from ltai_hub.backends.base import Observed
+from ltai_hub.backends.local.backend import loopback_ports, observed_together
+from ltai_hub.backends.local.cgroups import limits
+from ltai_hub.backends.local.devices import Device, find_devices, pick_devices, simulated_use
+from ltai_hub.backends.local.forkserver import check_header
+from ltai_hub.backends.local.plan import Grant
+from ltai_hub.backends.local.request import Body, Header, pack, receive_frame, unpack_body, unpack_header
+from ltai_hub.backends.local.rootfs import covers
+from ltai_hub.backends.local.uids import Uids
+from ltai_hub.backends.local.visible import environment_grants, without_nested
+from ltai_hub.domain.workloads import Phase
+from ltai_hub.errors import BadWorkload
+
+
+def test_requests_survive_the_wire() -> None:
+    here, there = socket.socketpair()
+    header = Header(name="job-1", user="alice", memory=5)
+    body = Body(("python", "-c", "pass"), {"A": "b"}, "/venv", mounts=(Grant("/a", "/b", writable=True),), forward=(8081,))
+    here.sendall(pack(header) + pack(body))
+    assert unpack_header(receive_frame(there)) == header
+    assert unpack_body(receive_frame(there)) == body
+
+
+@pytest.mark.parametrize("name", ["../other", "a/b", "", ".hidden", "x" * 200])
+def test_names_that_would_leave_the_run_folder_are_refused(name: str) -> None:
+    with pytest.raises(BadWorkload):
+        check_header(Header(name=name, user="alice"))
+    with pytest.raises(BadWorkload):
+        check_header(Header(name="job-1", user=name))
+
+
+def test_cgroup_values() -> None:
+    assert limits(2, "memory", 1.5, 1 << 30, 400) == {"memory.max": "1073741824", "memory.swap.max": "0"}
+    assert limits(2, "cpu", 1.5, 0, 0) == {"cpu.max": "150000 100000", "cpu.weight": "150"}
+    assert limits(1, "cpu", 0.5, 0, 0) == {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "50000", "cpu.shares": "512"}
+    assert list(limits(1, "memory", 1, 1 << 20, 0)) == ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
+    assert limits(2, "memory", 1, 0, 0) == {}
+
+
+def test_one_failed_replica_fails_the_whole() -> None:
+    running, failed = Observed(Phase.RUNNING, addresses=("127.0.0.1:1",)), Observed(Phase.FAILED, "exit code 2", 2)
+    together = observed_together([running, failed])
+    assert (together.phase, together.reason, together.exit_code) == (Phase.FAILED, "exit code 2", 2)
+    assert observed_together([running, Observed(Phase.STARTING)]).phase is Phase.STARTING
+    assert observed_together([]).phase is Phase.GONE
+
+
+def test_only_ports_named_in_the_settings_are_let_through() -> None:
+    assert loopback_ports("http://127.0.0.1:8081/hub/api", "https://lab.example.org", "", "http://127.0.0.1:8081") == (8081, 443)
+
+
+def test_simulated_accelerators_are_plausible_and_always_say_so() -> None:
+    card = find_devices(1)[-1]
+    busy, idle = simulated_use(card, True, 100.0), simulated_use(card, False, 100.0)
+    assert busy == simulated_use(card, True, 100.0)
+    assert 0 < busy.utilisation <= 100
+    assert idle.utilisation == 0
+    assert (busy.temperature or 0) > (idle.temperature or 0) > 0
+    assert (busy.fan or 0) > 0
+    assert (busy.power or 0) > 0
+    assert [busy.simulated, idle.simulated] == [True, True]
+
+
+def test_cards_of_another_kind_are_never_picked() -> None:
+    cards = [Device("0", "NVIDIA A100", "nvidia-a100", 1), Device("1", "Simulated GPU 1", "simulated-gpu", 1, simulated=True)]
+    assert [card.index for card in pick_devices(cards, set(), "nvidia-gpu", 2)] == ["0"]
+    assert [card.index for card in pick_devices(cards, set(), "simulated-gpu", 2)] == ["1"]
+    assert pick_devices(cards, {"1"}, "simulated-gpu", 1) == ()
+
+
+def test_a_person_keeps_their_account_number(tmp_path: Path) -> None:
+    uids = Uids(tmp_path / "uids.json")
+    alice, bob = uids.number_of("alice"), uids.number_of("bob")
+    assert alice != bob
+    assert Uids(tmp_path / "uids.json").number_of("alice") == alice
+
+
+def test_a_folder_shown_by_another_is_granted_once() -> None:
+    grants = [Grant("/v/lib", "/v/lib"), Grant("/v", "/v"), Grant("/w", "/w")]
+    assert [grant.target for grant in without_nested(grants)] == ["/v", "/w"]
+
+
+def test_the_data_folder_is_covered_wherever_a_grant_would_show_it() -> None:
+    grants = [Grant("/srv", "/srv"), Grant("/srv", "/mnt/x", writable=True), Grant("/srv/data/homes/a", "/srv/data/homes/a", writable=True)]
+    assert covers("/srv/data", grants) == ["/mnt/x/data", "/srv/data"]
+    assert covers("/opt/data", []) == ["/opt/data"]
+
+
+def test_of_a_development_folder_only_packages_are_shown(tmp_path: Path) -> None:
+    site = tmp_path / "venv" / "lib" / "python3.11" / "site-packages"
+    site.mkdir(parents=True)
+    checkout = tmp_path / "checkout"
+    (checkout / "package").mkdir(parents=True)
+    (checkout / "package" / "__init__.py").touch()
+    (checkout / ".git").mkdir()
+    (checkout / ".ltai").mkdir()
+    (site / "_dev.pth").write_text(f"{checkout}\n")
+    shown = [grant.target for grant in environment_grants(tmp_path / "venv", str(checkout / ".ltai"))]
+    assert shown == [str(checkout / "package"), str(tmp_path / "venv")]
