@@ -38,6 +38,7 @@ from ltai_hub.web import problems
 from ltai_hub.web.callers import TokenResolver
 
 GROUP = "ltai.services"
+PAGES = "ltai.pages"
 log = logging.getLogger("ltai.service")
 
 
@@ -136,10 +137,8 @@ async def run(names: Sequence[str], settings: Settings) -> None:
     app = build_app(load_specs(names), platform)
     host, _, port = settings.services_bind.rpartition(":")
     if settings.with_console:
-        from ltai_services.console import ConsoleSettings, listen, make_app
-
-        console = ConsoleSettings.from_environ()
-        listen(make_app(console), console.address, console.port)
+        for point in entry_points(group=PAGES):
+            point.load()()
     await serve(app, host, int(port))
 
 

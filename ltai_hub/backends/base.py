@@ -102,5 +102,5 @@ class MeasuresUse(ABC):
         """Every accelerator of the machine or cluster, free or not."""
 
 
-class PublishesPorts(ABC):
+class PublishesPorts:
     """Capability: a workload with ``port`` gets an address the proxy can reach."""

@@ -12,6 +12,11 @@ from ltai_hub.hub.records import Records
 class PlatformHub(JupyterHub):  # type: ignore[misc]  # JupyterHub has no types
     name = "jupyterhub"
 
+    async def start(self) -> None:
+        # JupyterHub does it last; asked to stop while services start, it would leave environments to be killed
+        self.init_signal()
+        await super().start()
+
     async def init_spawners(self) -> int:
         checked: int = await super().init_spawners()
         await self.end_cut_off_starts()

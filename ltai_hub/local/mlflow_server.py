@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 from ltai_hub.paths import DataFolder
@@ -41,7 +42,12 @@ def make_environment(folder: DataFolder, key: str) -> dict[str, str]:
 def main() -> None:
     import uvicorn
 
-    socket = Path(os.environ["LTAI_MLFLOW_SOCKET"])
-    socket.unlink(missing_ok=True)
-    os.umask(0o077)
-    uvicorn.run("mlflow.server.fastapi_app:app", uds=str(socket), log_level="warning", access_log=False, timeout_graceful_shutdown=3)
+    path = Path(os.environ["LTAI_MLFLOW_SOCKET"])
+    path.unlink(missing_ok=True)
+    # uvicorn would open its own unix socket to everybody on the machine (mode 0666)
+    with socket.socket(socket.AF_UNIX) as listening:
+        os.umask(0o177)
+        listening.bind(str(path))
+        os.umask(0o077)
+        config = uvicorn.Config("mlflow.server.fastapi_app:app", log_level="warning", access_log=False, timeout_graceful_shutdown=3)
+        uvicorn.Server(config).run(sockets=[listening])

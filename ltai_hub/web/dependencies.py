@@ -55,6 +55,11 @@ class Paging:
 Page = Annotated[Paging, Depends(Paging)]
 
 
+def whose(caller: Caller, user: str | None) -> str | None:
+    """The query parameter ``user`` of a list: "me" is the caller; nothing or "all" is everybody the caller may see."""
+    return caller.name if user == "me" else None if user in (None, "", "all") else user
+
+
 def page(items: list[T], total: int | None = None) -> dict[str, Any]:
     """The shape of every list reply."""
     return {"items": items, "total": len(items) if total is None else total}

@@ -62,6 +62,10 @@ class Tracking:
         self._workspaces: set[str] = set()
         self._experiments: dict[tuple[str, str], str] = {}
 
+    async def check(self) -> None:
+        """Raises Unavailable when MLflow does not answer."""
+        await self.call("default", "GET", "3.0/mlflow/server-info")
+
     async def ensure_workspace(self, name: str) -> None:
         """One workspace a tenant, made when first needed."""
         if name in self._workspaces:

@@ -9,8 +9,8 @@ from sqlalchemy import text
 
 from ltai_hub.db.engine import make_engine
 from ltai_hub.db.migrate import migrate
-from ltai_hub.db.revision import all_tables
 from ltai_hub.errors import ConfigProblem
+from ltai_hub.revision import all_tables
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_code(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class Person:
     pictures: int = 0
 
     def sign_in(self) -> None:
-        self.page.goto(f"{self.platform.url}/hub/login")
+        self.page.goto(f"{self.platform.url}/hub/login?next=/hub/home")
         self.page.fill("#username_input", self.name)
         self.page.fill("#password_input", self.platform.accounts[self.name]["password"])
         self.page.click("#login_submit")
@@ -52,9 +52,7 @@ class Person:
         return path
 
 
-def a_person(
-    browser: Browser, platform: RunningPlatform, name: str, width: int = 1440, dark: bool = False, language: str = "en"
-) -> Person:
+def a_person(browser: Browser, platform: RunningPlatform, name: str, width: int = 1440, dark: bool = False, language: str = "en") -> Person:
     """Signed in."""
     scheme = "dark" if dark else "light"
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, locale=language)  # type: ignore[arg-type]

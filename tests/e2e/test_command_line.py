@@ -50,7 +50,25 @@ def label_of(picture: Path) -> str:
 
 def test_from_submit_to_bill_by_command_line(platform: RunningPlatform, tmp_path: Path) -> None:
     cli = a_cli(platform, tmp_path, "student2")
-    job = read(cli("job", "submit", "--profile", "digits", "--name", "机器 <1>", "--cwd", "digits", "-o", "json", "--", "python", "train.py", "--lr", "0.1"))
+    job = read(
+        cli(
+            "job",
+            "submit",
+            "--profile",
+            "digits",
+            "--name",
+            "机器 <1>",
+            "--cwd",
+            "digits",
+            "-o",
+            "json",
+            "--",
+            "python",
+            "train.py",
+            "--lr",
+            "0.1",
+        )
+    )
     followed = cli("job", "log", "-f", str(job["id"]))
     assert followed.returncode == 0, followed.stderr
     assert "accuracy" in followed.stdout
@@ -62,7 +80,9 @@ def test_from_submit_to_bill_by_command_line(platform: RunningPlatform, tmp_path
     assert version["metrics"]["accuracy"] > 0.8
     assert version["job_id"] == job["id"]
 
-    made = read(cli("endpoint", "create", "--name", "cli digits", "--model", "cli-digits", "--version", str(version["version"]), "-o", "json"))
+    made = read(
+        cli("endpoint", "create", "--name", "cli digits", "--model", "cli-digits", "--version", str(version["version"]), "-o", "json")
+    )
     assert made["token"]
     wait_for(lambda: read(cli("endpoint", "show", str(made["id"]), "-o", "json"))["phase"] == "running")
     picture = a_digit(platform)
@@ -80,7 +100,9 @@ def test_from_submit_to_bill_by_command_line(platform: RunningPlatform, tmp_path
 
 def test_the_exit_code_of_the_program_is_the_jobs_and_the_commands(platform: RunningPlatform, tmp_path: Path) -> None:
     cli = a_cli(platform, tmp_path, "student2")
-    done = cli("job", "submit", "--profile", "digits", "--name", "fails", "--wait", "-o", "json", "--", "python", "-c", "raise SystemExit(7)")
+    done = cli(
+        "job", "submit", "--profile", "digits", "--name", "fails", "--wait", "-o", "json", "--", "python", "-c", "raise SystemExit(7)"
+    )
     assert done.returncode == 7, done.stderr
 
 

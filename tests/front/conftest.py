@@ -38,7 +38,12 @@ class EchoHandler(web.RequestHandler):
         self.set_status(418 if path.endswith("/teapot") else 200)
         self.set_header("Set-Cookie", "stolen=1")
         self.set_header("X-Request-ID", "req-1")
-        told = {"method": self.request.method, "uri": self.request.uri, "bytes": len(self.request.body), "headers": dict(self.request.headers)}
+        told = {
+            "method": self.request.method,
+            "uri": self.request.uri,
+            "bytes": len(self.request.body),
+            "headers": dict(self.request.headers),
+        }
         self.finish(told)
 
     get = post = put = patch = delete = echo
@@ -111,13 +116,20 @@ def notebook_server(folder: Path, **environ: str) -> Iterator[NotebookServer]:
     port = free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LTAI_", "JUPYTERHUB_"))}
     paths = f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'labextensions' / 'ltai_lab'}"
-    command = [
-        sys.executable, "-c", "import sys; sys.modules['rfc3987_syntax'] = None; from jupyter_server.serverapp import main; main()",
-        "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.ip=127.0.0.1", "--ServerApp.base_url=/user/anna/", f"--ServerApp.root_dir={folder}",
-        "--ServerApp.identity_provider_class=tests.front.identity.HeaderIdentity", "--ServerApp.jpserver_extensions=ltai_lab=True",
-    ]  # fmt: skip
+    # As the platform's own launchers: the module takes two seconds and nothing here needs it.
+    start = "import sys; sys.modules['rfc3987_syntax'] = None; from jupyter_server.serverapp import main; main()"
+    options = {
+        "ip": "127.0.0.1",
+        "base_url": "/user/anna/",
+        "root_dir": folder,
+        "identity_provider_class": "tests.front.identity.HeaderIdentity",
+        "jpserver_extensions": "ltai_lab=True",
+    }
+    words = [f"--ServerApp.{name}={value}" for name, value in options.items()]
+    command = [sys.executable, "-c", start, "--no-browser", "--allow-root", f"--port={port}", *words]
+    environment = {**kept, "PYTHONPATH": paths, "HOME": str(folder), **environ}
     log = (folder / "server.log").open("w")
-    process = subprocess.Popen(command, env={**kept, "PYTHONPATH": paths, "HOME": str(folder), **environ}, stdout=log, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:
         wait_for_port(port, process, folder / "server.log")
         yield NotebookServer(f"http://127.0.0.1:{port}/user/anna")
@@ -141,6 +153,11 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> Non
 @pytest.fixture(scope="session")
 def server(upstream: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NotebookServer]:
     """Anna's server, told by the hub where the services are."""
-    environ = {"LTAI_SERVICES_URL": upstream, "JUPYTERHUB_API_TOKEN": "secret-of-anna", "JUPYTERHUB_USER": "anna", "JUPYTERHUB_SERVER_NAME": "big"}
+    environ = {
+        "LTAI_SERVICES_URL": upstream,
+        "JUPYTERHUB_API_TOKEN": "secret-of-anna",
+        "JUPYTERHUB_USER": "anna",
+        "JUPYTERHUB_SERVER_NAME": "big",
+    }
     with notebook_server(tmp_path_factory.mktemp("server"), **environ) as started:
         yield started

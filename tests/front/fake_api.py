@@ -4,6 +4,8 @@ rows: how long the lists are (0, 3, 5000). mode: ok, error (services refuse with
 Pictures of every panel are made against it, and the panels are developed against it.
 """
 
+# tables of made-up data
+
 from __future__ import annotations
 
 import argparse
@@ -167,8 +169,22 @@ QUOTAS: list[Json] = [
     {"tenant": "school", "tenant_name": "Demo school", "user": None, "resource": "cpu", "limit": 16.0, "used": 6.5},
     {"tenant": "ml-101", "tenant_name": "Machine learning 101", "user": None, "resource": "accelerators", "limit": 2.0, "used": 2.0},
     {"tenant": "ml-101", "tenant_name": "Machine learning 101", "user": "*", "resource": "memory", "limit": 8.0 * GIB, "used": 7.4 * GIB},
-    {"tenant": "ml-101", "tenant_name": "Machine learning 101", "user": "student1", "resource": "accelerator:a100", "limit": None, "used": 1.0},
-    {"tenant": "ml-101", "tenant_name": "Machine learning 101", "user": None, "resource": "storage", "limit": 100.0 * GIB, "used": 12.0 * GIB},
+    {
+        "tenant": "ml-101",
+        "tenant_name": "Machine learning 101",
+        "user": "student1",
+        "resource": "accelerator:a100",
+        "limit": None,
+        "used": 1.0,
+    },
+    {
+        "tenant": "ml-101",
+        "tenant_name": "Machine learning 101",
+        "user": None,
+        "resource": "storage",
+        "limit": 100.0 * GIB,
+        "used": 12.0 * GIB,
+    },
 ]
 EVENTS: list[Json] = [
     {"at": at(minutes=1), "from_phase": "running", "to_phase": "failed", "reason": "exit code 3", "actor": ""},
@@ -269,8 +285,14 @@ class FakeServices:
         return {"running": running, "waiting": waiting, "cost_this_month_micro": 2_180_266 if self.rows else 0, "currency": "CNY"}
 
     def node(self) -> Json:
-        share = {"cpu": {"used": 6.5, "total": 16}, "memory": {"used": 21 * GIB, "total": 64 * GIB}, "disk": {"used": 310 * GIB, "total": 1000 * GIB}}
-        missing = ["Memory limits are checked by the platform every second, because this machine gives it no cgroups; start it under systemd to have them enforced."]
+        share = {
+            "cpu": {"used": 6.5, "total": 16},
+            "memory": {"used": 21 * GIB, "total": 64 * GIB},
+            "disk": {"used": 310 * GIB, "total": 1000 * GIB},
+        }
+        missing = [
+            "Memory limits are checked by the platform every second, because this machine gives it no cgroups; start it under systemd to have them enforced."
+        ]
         return {"name": "this machine", **share, "accelerators": [make_gpu("0"), make_gpu("1")],
                 "isolation": {"mode": "namespaces", "network": "private", "limits": "watched", "missing": missing}}  # fmt: skip
 
@@ -302,7 +324,9 @@ class ServiceHandler(web.RequestHandler):
             return await self.log(query)
         if path.endswith("/predict"):
             probabilities = [0.01, 0.0, 0.02, 0.9, 0.01, 0.02, 0.01, 0.01, 0.01, 0.01]
-            self.finish({"predictions": [3], "outputs": [], "probabilities": [probabilities], "classes": list(range(10)), "milliseconds": 4.2})
+            self.finish(
+                {"predictions": [3], "outputs": [], "probabilities": [probabilities], "classes": list(range(10)), "milliseconds": 4.2}
+            )
             return
         if path.endswith("/token"):
             self.finish({**make_endpoint(0), "token": "lt_9Zk2vY7xQmB4fTgH"})
@@ -332,7 +356,19 @@ class ServiceHandler(web.RequestHandler):
         self.set_status(status)
         self.set_header("Content-Type", "application/problem+json")
         self.set_header("X-Request-ID", "req-7f3a21c9")
-        self.finish(json.dumps({"type": "about:blank", "title": code, "status": status, "detail": detail, "code": code, "request_id": "req-7f3a21c9", **more}))
+        self.finish(
+            json.dumps(
+                {
+                    "type": "about:blank",
+                    "title": code,
+                    "status": status,
+                    "detail": detail,
+                    "code": code,
+                    "request_id": "req-7f3a21c9",
+                    **more,
+                }
+            )
+        )
 
 
 class FakeHubAuth(HubOAuth):  # type: ignore[misc]  # JupyterHub has no types
@@ -354,14 +390,17 @@ class FakeHubAuth(HubOAuth):  # type: ignore[misc]  # JupyterHub has no types
 
 def make_auth() -> FakeHubAuth:
     return FakeHubAuth(
-        api_url="http://127.0.0.1:1/hub/api", api_token="x", base_url="/services/console/", oauth_client_id="service-console", access_scopes={"access:services"}
+        api_url="http://127.0.0.1:1/hub/api",
+        api_token="x",
+        base_url="/services/console/",
+        oauth_client_id="service-console",
+        access_scopes={"access:services"},
     )
 
 
 def start(services: FakeServices, port: int = 0, auth: FakeHubAuth | None = None) -> int:
     """Serves console, hub's static files and services on the running loop; returns the console's port."""
     from jupyterhub._data import DATA_FILES_PATH
-
     from ltai_services.console import ConsoleSettings, make_app
 
     upstream = web.Application([(r"/services/([a-z-]+)/api/v1/(.*)", ServiceHandler)], services=services)

@@ -1,5 +1,7 @@
 """Pictures of the panels against the pretended services: `python tests/front/pictures.py OUT [NAME …]`. Look at every one of them."""
 
+# tables of made-up data
+
 from __future__ import annotations
 
 import asyncio
@@ -45,7 +47,9 @@ def pictures() -> list[Picture]:
     made += [Picture(f"{name}-1024-dark-zh", path, 1024, True, "zh-CN") for name, path in PAGES.items()]
     lists = ("home", "environments", "environments-new", "jobs", "models", "endpoints", "endpoints-new", "usage", "class", "organisation")
     made += [Picture(f"{name}-empty", PAGES[name], 1024, rows=0) for name in lists]
-    made += [Picture(f"{name}-error", PAGES[name], 1024, dark=name == "jobs", mode="error") for name in ("home", "jobs", "class", "endpoint")]
+    made += [
+        Picture(f"{name}-error", PAGES[name], 1024, dark=name == "jobs", mode="error") for name in ("home", "jobs", "class", "endpoint")
+    ]
     made += [Picture(f"{name}-slow", PAGES[name], 1024, mode="slow") for name in ("jobs",)]
     made += [Picture("jobs-5000", "jobs?page=3&sort=-cost", 1440, rows=5000), Picture("jobs-all", "jobs?user=all", 1440, rows=8)]
     made += [
@@ -67,7 +71,10 @@ async def take(browser: Browser, base: str, services: FakeServices, picture: Pic
     page = await context.new_page()
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(f"{picture.name}: {error}"))
-    page.on("console", lambda message: problems.append(f"{picture.name}: {message.text}") if message.type == "error" and picture.mode != "error" else None)
+    page.on(
+        "console",
+        lambda message: problems.append(f"{picture.name}: {message.text}") if message.type == "error" and picture.mode != "error" else None,
+    )
     await page.goto(f"{base}/services/console/{picture.path}")
     await page.wait_for_timeout(700 if picture.mode != "error" else 4000)
     for step in picture.click:

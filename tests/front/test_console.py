@@ -8,9 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from ltai_services.console import ConsoleSettings, make_app
 from tornado import web
 
-from ltai_services.console import ConsoleSettings, make_app
 from tests.front.conftest import EchoHandler, in_thread, serve
 from tests.front.fake_api import FakeHubAuth, make_auth
 

@@ -11,7 +11,11 @@ LAB = Path(__file__).parents[2] / "labextensions" / "ltai_lab"
 
 def modules_after(code: str) -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; print(' '.join(sys.modules))"], env={"PYTHONPATH": str(LAB)}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"{code}\nimport sys; print(' '.join(sys.modules))"],
+        env={"PYTHONPATH": str(LAB)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return set(done.stdout.split())
 
@@ -23,5 +27,7 @@ def test_the_package_alone_imports_next_to_nothing() -> None:
 
 def test_the_handlers_add_nothing_heavy_to_a_notebook_server() -> None:
     before = modules_after("import jupyter_server.serverapp, jupyter_server.base.handlers, tornado.tcpclient, tornado.http1connection")
-    after = modules_after("import jupyter_server.serverapp, jupyter_server.base.handlers, tornado.tcpclient, tornado.http1connection, ltai_lab.handlers")
+    after = modules_after(
+        "import jupyter_server.serverapp, jupyter_server.base.handlers, tornado.tcpclient, tornado.http1connection, ltai_lab.handlers"
+    )
     assert {name for name in after - before if not name.startswith("ltai_lab")} == set()

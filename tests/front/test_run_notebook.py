@@ -6,21 +6,27 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 LAB = Path(__file__).parents[2] / "labextensions" / "ltai_lab"
 
 
-def a_notebook(folder: Path, *cells: str) -> Path:
-    made = [{"cell_type": "code", "id": f"c{n}", "metadata": {}, "source": source, "outputs": [], "execution_count": None} for n, source in enumerate(cells)]
+def a_cell(number: int, source: str) -> dict[str, Any]:
+    return {"cell_type": "code", "id": f"c{number}", "metadata": {}, "source": source, "outputs": [], "execution_count": None}
+
+
+def a_notebook(folder: Path, *sources: str) -> Path:
+    cells = [a_cell(number, source) for number, source in enumerate(sources)]
     kernel = {"kernelspec": {"name": "a-kernel-of-another-machine", "display_name": "x"}}
     path = folder / "a b.ipynb"
-    path.write_text(json.dumps({"cells": made, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
+    path.write_text(json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
     return path
 
 
 def run(notebook: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ltai_lab.run_notebook", notebook.name]
-    return subprocess.run(command, cwd=notebook.parent, env={"PYTHONPATH": str(LAB), "HOME": str(notebook.parent), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+    env = {"PYTHONPATH": str(LAB), "HOME": str(notebook.parent), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, cwd=notebook.parent, env=env, capture_output=True, text=True, check=False)
 
 
 def test_cells_run_in_order_and_what_they_print_is_in_the_log(tmp_path: Path) -> None:

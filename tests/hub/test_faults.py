@@ -225,9 +225,9 @@ def exit_of(data: Path, name: str, seconds: float = 20) -> str:
 def wait_for_sign_in(running: RunningPlatform, seconds: float = 40) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        with suppress(AssertionError, httpx.HTTPError):
-            running.session("student2").close()
-            return
+        with suppress(AssertionError, httpx.HTTPError), running.session("student2") as browser:
+            if browser.get("/services/tenancy/api/v1/me").status_code == 401:
+                return
         time.sleep(0.2)
     raise AssertionError("nobody can sign in any more")
 

@@ -10,8 +10,8 @@ from ltai_hub.domain.workloads import Kind, Phase
 from ltai_hub.metering import store
 from ltai_hub.metering.costs import costs_of
 from ltai_hub.metering.phases import Subject, change_phase, change_replicas
-from ltai_hub.tenancy.admission import admit
 from ltai_hub.tenancy import store as tenancy
+from ltai_hub.tenancy.admission import admit
 from tests.factories import NOW, a_database, a_person, a_school, an_ask, at, some_resources
 
 JOB = Subject(Kind.JOB, "1", "train", "sam", "ml", "cpu-small", some_resources())

@@ -59,6 +59,9 @@ class FakeMlflow:
         info = {"model_id": model_id, "name": "model", "source_run_id": run_id, "creation_timestamp_ms": len(self.logged) + 1}
         self.logged.append({"workspace": workspace, "info": info})
 
+    def get_server_info(self, workspace: str, body: Mapping[str, Any]) -> httpx.Response:
+        return httpx.Response(200, json={})
+
     def post_workspaces(self, workspace: str, body: Mapping[str, Any]) -> httpx.Response:
         if body["name"] in self.workspaces:
             return problem("RESOURCE_ALREADY_EXISTS", "it exists")

@@ -37,21 +37,24 @@ from ltai_hub.backends.local.syscalls import (
 
 Report = Callable[[str], None]
 Guard = Callable[[int], NoReturn]
+Join = Callable[[int], None]
 READABLE_WITH_LANDLOCK = (*rootfs.SYSTEM, "/proc", "/dev", "/run/systemd/resolve")
 WRITABLE_WITH_LANDLOCK = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/pts", "/dev/shm")
 
 
-def confine(plan: Plan, keep: set[int], report: Report, guard: Guard) -> None:
+def confine(plan: Plan, keep: set[int], report: Report, guard: Guard, join: Join = lambda pid: None) -> None:
     """Return in the program's process, confined. ``report`` gets "pid N" (pid 1's pid outside), then "ok".
 
-    ``keep`` are descriptors pid 1 and the program both hold; ``guard(program's pid)`` is what pid 1 does from then on.
+    ``keep`` are descriptors pid 1 and the program both hold; ``guard(program's pid)`` is what pid 1 does from then on;
+    ``join(pid)`` puts a process into its cgroups, before it has children.
     Raises OSError where the kernel refuses.
     """
     prctl(PR_SET_DUMPABLE, 1)  # the fork server is not, and then nobody may write our /proc/self/uid_map
     if plan.mode is Mode.NAMESPACES:
-        _enter_namespaces(plan, keep, report)
+        _enter_namespaces(plan, keep, report, join)
     else:
         report(f"pid {os.getpid()}")
+        join(os.getpid())
         os.setsid()
         prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphans stay below the guard, as they would below a pid 1
     _set_limits(plan)
@@ -76,16 +79,19 @@ def confine(plan: Plan, keep: set[int], report: Report, guard: Guard) -> None:
     prctl(PR_SET_DUMPABLE, 1)  # cleared by setuid; without it the program cannot open its own /proc files
 
 
-def _enter_namespaces(plan: Plan, keep: set[int], report: Report) -> None:
+def _enter_namespaces(plan: Plan, keep: set[int], report: Report, join: Join) -> None:
     uid, gid = os.getuid(), os.getgid()
     link = _start_relay(plan) if plan.private_net and (plan.forward or plan.pasta) else None
     unshare(NEWNS | NEWPID | NEWIPC | NEWUTS | (NEWNET if plan.private_net else 0) | (NEWUSER if plan.uid is None else 0))
     if plan.uid is None:
         _map_self(uid, gid)
+    joined, joining = os.pipe()
     init = os.fork()
     if init:
         report(f"pid {init}")
+        join(init)  # the kernel takes its time over cgroups; pid 1 builds its root meanwhile
         os._exit(0)  # pid 1 is adopted by the fork server, a subreaper
+    os.close(joining)
     set_hostname(plan.hostname or "ltai")
     if plan.private_net:
         raise_loopback()
@@ -94,6 +100,8 @@ def _enter_namespaces(plan: Plan, keep: set[int], report: Report) -> None:
         os.set_inheritable(link.fileno(), False)
         keep.add(link.detach())  # the relay ends when pid 1 does
     rootfs.build_root(plan)
+    os.read(joined, 1)  # until the midwife has ended
+    os.close(joined)
     if plan.uid is None:
         # no nested user namespaces: less kernel to attack. With root it would be the machine's own setting.
         with contextlib.suppress(OSError), open("/proc/sys/user/max_user_namespaces", "w") as file:

@@ -118,9 +118,13 @@ def enter(launch: Launch, body: Body) -> None:
 
     keep: set[int] = set()
     guard = Guard(files, guard_limits(launch))
-    confine(plan, keep, report, lambda program: guard.run(program, keep))
-    for procs in launch.cgroup_procs:
-        os.write(procs, b"0")
+    confine(plan, keep, report, lambda program: guard.run(program, keep), lambda pid: join_cgroups(launch.cgroup_procs, pid))
+
+
+def join_cgroups(procs: tuple[int, ...], pid: int) -> None:
+    for file in procs:
+        with contextlib.suppress(ProcessLookupError):
+            os.write(file, str(pid).encode())
 
 
 def make_scratch(launch: Launch) -> str:

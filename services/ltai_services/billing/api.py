@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Response, status
 
 from ltai_hub.web.callers import Caller
-from ltai_hub.web.dependencies import page, require
+from ltai_hub.web.dependencies import page, require, whose
 from ltai_services.billing.models import Bill, Group, NewPrice, PriceOut
 from ltai_services.billing.service import BillingService, month_bounds
 
@@ -28,15 +28,15 @@ def make_router(service: BillingService) -> APIRouter:
         group: Group = "none",
     ) -> dict[str, Any]:
         first, last = month_bounds("", service.platform.clock())
-        return page(service.usage(caller, _aware(start) or first, _aware(end) or last, tenant, user, group))
+        return page(service.usage(caller, _aware(start) or first, _aware(end) or last, tenant, whose(caller, user), group))
 
     @router.get("/bills")
     def bill(caller: BillReader, month: str = "", tenant: str | None = None, user: str | None = None) -> Bill:
-        return service.bill(caller, month, tenant, user)
+        return service.bill(caller, month, tenant, whose(caller, user))
 
     @router.get("/bills.csv")
     def bill_csv(caller: BillReader, month: str = "", tenant: str | None = None, user: str | None = None) -> Response:
-        text = service.bill_csv(caller, month, tenant, user)
+        text = service.bill_csv(caller, month, tenant, whose(caller, user))
         headers = {"Content-Disposition": f'attachment; filename="bill-{month or "this-month"}.csv"'}
         return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 

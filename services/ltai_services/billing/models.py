@@ -59,6 +59,7 @@ class IntervalOut(BaseModel):
     price_micro_per_hour: int
     price_valid_from: datetime | None
     cost_micro: int
+    currency: str
 
 
 class NewPrice(BaseModel):

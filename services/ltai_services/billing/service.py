@@ -85,7 +85,7 @@ class BillingService:
         start, end = month_bounds(month, self.platform.clock())
         kind, _, noun_id = key.partition(":")
         rated = self._rated(caller, "bills:read", start, end, None, None, (kind, noun_id))
-        return [_interval_out(row.interval, charge) for row in rated for charge in row.charges]
+        return [_interval_out(row.interval, charge, self.currency) for row in rated for charge in row.charges]
 
     def bill_csv(self, caller: Caller, month: str, tenant: str | None, user: str | None) -> str:
         """The bill as UTF-8 CSV with a header; text that a spreadsheet would run as a formula gets a quote in front."""
@@ -204,7 +204,7 @@ def _group_key(interval: Interval, group: Group) -> tuple[str | None, ...]:
     return (interval.user, interval.tenant, interval.kind, interval.flavor)
 
 
-def _interval_out(interval: Interval, charge: Charge) -> IntervalOut:
+def _interval_out(interval: Interval, charge: Charge, currency: str) -> IntervalOut:
     free = charge.price.micro_per_hour == 0 and charge.price.valid_from.year == 1
     return IntervalOut(
         started_at=charge.started_at,
@@ -216,4 +216,5 @@ def _interval_out(interval: Interval, charge: Charge) -> IntervalOut:
         price_micro_per_hour=charge.price.micro_per_hour,
         price_valid_from=None if free else charge.price.valid_from,
         cost_micro=charge.cost_micro,
+        currency=currency,
     )

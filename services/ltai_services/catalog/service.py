@@ -7,9 +7,8 @@ import logging
 import platform as machine
 from pathlib import Path
 
-from ltai_hub.catalog.images import build_image, image_log, image_state
-
 from ltai_hub.backends.base import AcceleratorUse, MeasuresUse
+from ltai_hub.catalog.images import build_image, image_log, image_state
 from ltai_hub.catalog.load import picture_uri
 from ltai_hub.domain.catalog import Flavor, Image, Profile, is_usable
 from ltai_hub.errors import Conflict, Denied, NotFound, Problem
@@ -77,7 +76,7 @@ class CatalogService:
             description=image.description.as_dict(),
             framework=image.framework,
             version=image.version,
-            state=state.state,
+            state=state.state.value,
             progress=state.progress,
             message=state.message,
             requirements=list(image.requirements),

@@ -66,6 +66,8 @@ class ProxyHandler(SignedInHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None))[1]
+        # Raised before the body is read: the connection cannot be used again, and the caller has to know.
+        self.set_header("Connection", "close")
         said = error.log_message if isinstance(error, web.HTTPError) else None
         self.problem(
             status_code, {401: "not-logged-in", 403: "denied"}.get(status_code, "problem"), said or "The console could not do this."

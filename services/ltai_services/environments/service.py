@@ -18,7 +18,7 @@ from ltai_hub.tenancy.admission import waiting
 from ltai_hub.tenancy.choices import resolve
 from ltai_hub.tenancy.permit import permit, permitted_tenants
 from ltai_hub.web.callers import Caller
-from ltai_hub.web.dependencies import Paging
+from ltai_hub.web.dependencies import Paging, whose
 from ltai_services.environments.models import EnvironmentOut, NewEnvironment
 
 ACTIVE = (Phase.QUEUED, Phase.STARTING, Phase.RUNNING, Phase.STOPPING)
@@ -33,7 +33,7 @@ class EnvironmentService:
 
     def list(self, caller: Caller, paging: Paging, tenant: str | None, user: str | None, active: bool) -> tuple[list[EnvironmentOut], int]:
         """One's own, or with ``user`` "all" (or a name) those of others where the caller may see them."""
-        name = caller.name if user in (None, "me") else None if user == "all" else user
+        name = whose(caller, user or "me")
         with self.database.reading() as tx:
             inside = None
             if tenant:

@@ -10,7 +10,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from ltai_hub.errors import BadInput
 from ltai_hub.web.callers import Caller
-from ltai_hub.web.dependencies import Page, page, require
+from ltai_hub.web.dependencies import Page, page, require, whose
 from ltai_services.serving.models import MOST_INSTANCES, EndpointChange, EndpointOut, EndpointWithToken, NewEndpoint
 from ltai_services.serving.service import ServingService
 
@@ -24,7 +24,7 @@ def make_router(service: ServingService) -> APIRouter:
 
     @router.get("/endpoints")
     def list_endpoints(caller: Reader, paging: Page, tenant: str | None = None, user: str | None = None) -> dict[str, Any]:
-        return page(*service.select(caller, paging, tenant, user))
+        return page(*service.select(caller, paging, tenant, whose(caller, user)))
 
     @router.post("/endpoints", status_code=status.HTTP_201_CREATED)
     async def create_endpoint(caller: Annotated[Caller, Depends(require("endpoints:create"))], new: NewEndpoint) -> EndpointWithToken:

@@ -28,13 +28,14 @@ from ltai_services.serving.plan import (
     Start,
     first_ready,
     is_due,
+    last_end,
     look,
     make_plan,
     routes_wanted,
 )
 from ltai_services.serving.store import RUNNING, STOPPED, Endpoint, Instance
 from ltai_services.serving.workload import Access, make_subject, make_workload
-from ltai_services.tracking import PREFIX
+from ltai_services.tracking import PREFIX, Tracking
 
 log = logging.getLogger("ltai.serving")
 
@@ -51,9 +52,10 @@ class EndpointController(Controller):
     name = "endpoints"
     interval = IDLE_SECONDS
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, tracking: Tracking) -> None:
         super().__init__()
         self._platform = platform
+        self._tracking = tracking
         self._starting: dict[int, asyncio.Task[None]] = {}
         self._not_before: dict[int, float] = {}
         self._crowded: set[int] = set()
@@ -163,7 +165,7 @@ class EndpointController(Controller):
             current = store.find(tx, endpoint.id)
             if current is None or current.phase is not endpoint.phase or current.wanted != endpoint.wanted:
                 return
-            at = (first_ready(instances) or now) if phase is Phase.RUNNING and endpoint.started_at is None else now
+            at = moment_of(endpoint, instances, phase, now)
             reason = current.stop_reason if current.wanted == STOPPED else current.reason
             self._change_phase(tx, current, phase, reason, at)
 
@@ -246,6 +248,8 @@ class EndpointController(Controller):
     async def _start_workload(self, endpoint: Endpoint, instance: Instance) -> dict[str, Any]:
         platform = self._platform
         await ensure_image(platform, endpoint.image, lambda words: self._say(endpoint, words))
+        # An instance that cannot fetch its model counts as failed; while MLflow itself is starting nobody is to blame.
+        await self._tracking.check()
         token = await platform.hub.make_token(endpoint.user, ["access:services!service=models"], f"endpoint {endpoint.id}", TOKEN_SECONDS)
         access = Access(inside_url(platform.settings) + PREFIX, token)
         home = platform.settings.folder.home(endpoint.user)
@@ -302,3 +306,12 @@ class EndpointController(Controller):
         for path in there.keys() - wanted.keys():
             await proxy.delete_route(path)
         self._routes_set = True
+
+
+def moment_of(endpoint: Endpoint, instances: Sequence[Instance], phase: Phase, now: datetime) -> datetime:
+    """When the change really happened, which may be while nobody looked. Never before it last began to run."""
+    if phase is Phase.RUNNING:
+        return first_ready(instances) or now
+    if endpoint.phase in (Phase.RUNNING, Phase.STOPPING) and phase is not Phase.STOPPING:
+        return min(last_end(instances) or now, now)
+    return now

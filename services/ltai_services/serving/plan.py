@@ -13,6 +13,8 @@ from ltai_services.serving.store import RUNNING, Endpoint, Instance
 # Ended sooner than this after it was started: something is wrong with the model, not with the machine.
 QUICK = timedelta(seconds=60)
 MOST_FAILURES = 3
+# Ended because it was told to (SIGTERM), by a platform that was stopped: not the model's fault.
+STOPPED_CODES = (None, 0, 143)
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 
 
@@ -104,12 +106,19 @@ def look(instance: Instance, observed: Observed, now: datetime) -> Seen | None:
     ended = observed.ended_at or now
     begun = instance.ready_at or observed.started_at or instance.created_at
     reason = observed.reason or ("its process is gone" if observed.phase is Phase.GONE else "it ended")
-    return Seen(Phase.FAILED, "", instance.ready_at, ended, quick=ended - begun < QUICK and observed.phase is not Phase.GONE, reason=reason)
+    quick = observed.phase is Phase.FAILED and observed.exit_code not in STOPPED_CODES and ended - begun < QUICK
+    return Seen(Phase.FAILED, "", instance.ready_at, ended, quick, reason)
 
 
 def first_ready(instances: Sequence[Instance]) -> datetime | None:
     moments = [instance.ready_at for instance in instances if instance.is_ready and instance.ready_at]
     return min(moments) if moments else None
+
+
+def last_end(instances: Sequence[Instance]) -> datetime | None:
+    """When the last of those that had answered ended: where the usage ends, even if the platform sees it much later."""
+    moments = [instance.ended_at for instance in instances if instance.ready_at and instance.ended_at]
+    return max(moments) if moments else None
 
 
 def is_due(endpoint: Endpoint, now: datetime) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from asyncio import to_thread
+from contextlib import suppress
 
 from sqlalchemy.engine import Connection
 
@@ -279,7 +280,9 @@ class TenancyService:
             raise Conflict("you cannot delete yourself; ask another administrator")
         await to_thread(self.accounts.get, name)
         await self.platform.hub.delete_user(name)
-        await to_thread(self.accounts.delete, name)
+        # the hub asks the authenticator to forget the person, and ours deletes the account then
+        with suppress(NotFound):
+            await to_thread(self.accounts.delete, name)
         with self.database.transaction() as tx:
             store.delete_memberships(tx, name)
 

@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from ltai_hub.backends.base import Backend
 from ltai_hub.domain.workloads import Phase
 from ltai_hub.web.callers import Caller
-from ltai_hub.web.dependencies import Page, page, require
+from ltai_hub.web.dependencies import Page, page, require, whose
 from ltai_services.training.models import JobMetrics, JobOut, NewJob
 from ltai_services.training.service import TrainingService
 from ltai_services.training.store import Job
@@ -29,7 +29,7 @@ def make_router(service: TrainingService) -> APIRouter:
     def list_jobs(
         caller: Reader, paging: Page, tenant: str | None = None, user: str | None = None, phase: Phase | None = None
     ) -> dict[str, Any]:
-        return page(*service.select(caller, paging, tenant, user, phase))
+        return page(*service.select(caller, paging, tenant, whose(caller, user), phase))
 
     @router.post("/jobs", status_code=status.HTTP_201_CREATED)
     def submit_job(caller: Creator, new: NewJob) -> JobOut:

@@ -118,9 +118,10 @@ def make_serving(platform: Platform, backend: LoadingBackend, mlflow: FakeMlflow
 
     platform = replace(platform, backend=backend, clock=clock, settings=platform.settings.model_copy(update={"signing_key": "ab" * 32}))
     backend.clock = clock
-    controller = EndpointController(platform)
+    tracking = mlflow.tracking()
+    controller = EndpointController(platform, tracking)
     client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-    service = ServingService(platform, mlflow.tracking(), controller.poke, client)
+    service = ServingService(platform, tracking, controller.poke, client)
     spec = ServiceSpec("serving", "endpoints", lambda _: Parts(make_router(service), (controller,)))
     made.append(Serving(an_api(spec, platform), controller, backend, mlflow, platform, asked))
     for number in (1, 2):
@@ -362,7 +363,7 @@ async def test_everything_is_found_again_after_the_platform_was_killed(serving: 
     await serving.passes()
     serving.routes.clear()  # the proxy lost its table too
     serving.routes["/endpoints/ml/long-gone"] = "http://127.0.0.1:1"
-    after_restart = EndpointController(serving.platform)
+    after_restart = EndpointController(serving.platform, serving.mlflow.tracking())
     for _ in range(3):
         await after_restart.pass_once()
         await after_restart.settle()
@@ -370,6 +371,33 @@ async def test_everything_is_found_again_after_the_platform_was_killed(serving: 
     assert len(serving.backend.workloads) == 2
     assert serving.routes == {PATH: "http://127.0.0.1:40001"}
     assert serving.intervals() == [(0, None, 2)]
+
+
+async def test_hours_in_which_the_platform_and_its_instances_were_stopped_are_not_charged(serving: Serving) -> None:
+    number = serving.create()["id"]
+    await serving.passes()
+    for hour in (1, 2, 3, 4):
+        serving.seconds += 30
+        serving.backend.finish(serving.backend.running()[0], 143, "the platform was stopped")
+        serving.seconds = hour * 3600
+        await serving.passes(2)
+        serving.seconds += 5
+        await serving.passes()
+    assert serving.show(number)["phase"] == "running"
+    assert serving.intervals()[:2] == [(0, 30, 1), (3600, 3635, 1)]
+
+
+async def test_while_mlflow_is_still_starting_no_instance_is_started_and_none_counts_as_failed(serving: Serving) -> None:
+    number = serving.create()["id"]
+    serving.mlflow.down = True
+    for _ in range(5):
+        await serving.passes(2)
+        serving.controller._not_before.clear()
+    assert "MLflow" in serving.show(number)["reason"]
+    assert serving.backend.workloads == {}
+    serving.mlflow.down = False
+    await serving.passes()
+    assert serving.show(number)["phase"] == "running"
 
 
 async def test_routes_left_by_an_earlier_life_are_removed_even_when_nothing_runs(serving: Serving) -> None:

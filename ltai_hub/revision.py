@@ -1,4 +1,4 @@
-"""For developers: ``python -m ltai_hub.db.revision "jobs get a priority"`` writes the next migration from what the tables say.
+"""For developers: ``python -m ltai_hub.revision "jobs get a priority"`` writes the next migration from what the tables say.
 
 Read what it wrote before you commit it; a migration that has landed is never edited.
 """
