@@ -107,7 +107,7 @@ class RunningForkServer:
         time.sleep(0.1)
         self.process.terminate()
         self.process.wait(5)
-        shutil.rmtree(self.data, ignore_errors=True)
+        shutil.rmtree(self.data.parent, ignore_errors=True)
 
     async def end_all(self) -> None:
         states = [{"name": record.spec.name} for record in records.all_records(self.folder.workloads)]

@@ -242,7 +242,7 @@ class FakeServices:
     def paged(self, make: Callable[[int], Json], query: dict[str, str]) -> Json:
         limit, offset, search = int(query.get("limit", 100)), int(query.get("offset", 0)), query.get("q", "").lower()
         rows = [make(number) for number in range(self.rows)] if search else []
-        found = [row for row in rows if search in json.dumps(row, ensure_ascii=False).lower()]
+        found = [row for row in rows if search in row["name"].lower()]
         if search:
             return {"items": found[offset : offset + limit], "total": len(found)}
         return {"items": [make(number) for number in range(offset, min(self.rows, offset + limit))], "total": self.rows}

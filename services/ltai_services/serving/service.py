@@ -23,7 +23,7 @@ from ltai_hub.tenancy.admission import Ask, admit, release, waiting
 from ltai_hub.tenancy.permit import default_tenant, permit, permitted_tenants
 from ltai_hub.tenancy.store import profiles_of, subtree
 from ltai_hub.web.callers import Caller
-from ltai_hub.web.dependencies import Paging
+from ltai_hub.web.dependencies import Paging, whose
 from ltai_services.costs import cost_of
 from ltai_services.registry import Registry, Version, check_version, framework_in
 from ltai_services.serving import store
@@ -147,8 +147,7 @@ class ServingService:
                 permit(tx, caller, "endpoints:read", tenant)
                 inside = subtree(tx, [tenant])
             others = permitted_tenants(tx, caller, "endpoints:read")
-            whose = caller.name if user == "me" else user
-            found, total = store.select_endpoints(tx, caller.name, others, paging.limit, paging.offset, inside, whose, paging.q)
+            found, total = store.select_endpoints(tx, caller.name, others, paging.limit, paging.offset, inside, whose(caller, user), paging.q)
             return [self._out(tx, endpoint, now) for endpoint in found], total
 
     def show(self, caller: Caller, endpoint_id: int) -> EndpointOut:

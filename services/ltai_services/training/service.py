@@ -17,7 +17,7 @@ from ltai_hub.tenancy.admission import Ask, admit, waiting
 from ltai_hub.tenancy.permit import default_tenant, permit, permitted_tenants
 from ltai_hub.tenancy.store import subtree
 from ltai_hub.web.callers import Caller
-from ltai_hub.web.dependencies import Paging
+from ltai_hub.web.dependencies import Paging, whose
 from ltai_services.choosing import choose
 from ltai_services.costs import cost_of
 from ltai_services.registry import Registry
@@ -127,9 +127,8 @@ class TrainingService:
                 permit(tx, caller, "jobs:read", tenant)
                 inside = subtree(tx, [tenant])
             others = permitted_tenants(tx, caller, "jobs:read")
-            whose = caller.name if user == "me" else user
             phases = [phase] if phase else []
-            found, total = store.select_jobs(tx, caller.name, others, paging.limit, paging.offset, inside, whose, paging.q, phases)
+            found, total = store.select_jobs(tx, caller.name, others, paging.limit, paging.offset, inside, whose(caller, user), paging.q, phases)
             return [self._out(tx, job, now) for job in found], total
 
     def show(self, caller: Caller, job_id: int) -> JobOut:
