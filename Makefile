@@ -42,6 +42,7 @@ check: setup-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m ltai_hub.pages.check
 	$(BIN)/python labextensions/install.py --check
 
 test: check

@@ -17,6 +17,7 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const WEB = resolve(HERE, '..', 'ltai_hub', '_web');
 const LAB = join(HERE, 'ltai_lab');
 const MODULES = join(HERE, 'node_modules');
+const LOCK = join(HERE, '.build-lock');
 const MANIFESTS = ['package.json', 'package-lock.json', 'ui/package.json', 'console/package.json', 'ltai_lab/package.json'];
 
 const PARTS = {
@@ -39,8 +40,11 @@ async function main() {
 
   const stale = (wanted.length ? wanted : Object.keys(PARTS)).filter(name => force || !isFresh(PARTS[name]));
   if (!stale.length) return console.log('front end: up to date');
+  await alone();
   install();
   for (const name of stale) {
+    // Another build may have made it while this one waited.
+    if (!force && isFresh(PARTS[name])) continue;
     const started = Date.now();
     await PARTS[name].build(PARTS[name].output);
     writeFileSync(stampOf(PARTS[name]), hashOf(PARTS[name].inputs));
@@ -65,6 +69,44 @@ function filesBelow(path) {
   if (!existsSync(path)) return [];
   if (!statSync(path).isDirectory()) return [path];
   return readdirSync(path).sort().flatMap(name => filesBelow(join(path, name)));
+}
+
+/** Waits until no other build works in this folder, then keeps them out until this process ends. */
+async function alone() {
+  for (let told = false; ; told = true) {
+    try {
+      writeFileSync(LOCK, String(process.pid), { flag: 'wx' });
+      process.on('exit', () => rmSync(LOCK, { force: true }));
+      for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+      return;
+    } catch (error) {
+      if (error.code !== 'EEXIST') throw error;
+    }
+    if (!isAlive(holder())) rmSync(LOCK, { force: true });
+    else {
+      if (!told) console.log('front end: waiting for another build');
+      await new Promise(done => setTimeout(done, 200));
+    }
+  }
+}
+
+/** Pid of the build that holds the lock; 0 when it has just gone. */
+function holder() {
+  try {
+    return Number(readFileSync(LOCK, 'utf8')) || process.pid;
+  } catch {
+    return 0;
+  }
+}
+
+function isAlive(pid) {
+  if (pid === 0) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error.code === 'EPERM';
+  }
 }
 
 /** node_modules as the lock file says; skipped when it was made from this lock file. */

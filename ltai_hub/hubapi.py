@@ -18,7 +18,9 @@ class HubApi:
 
     async def start_server(self, user: str, server: str, options: dict[str, Any]) -> bool:
         """True when it runs already, False while it is starting. Raises the hub's own sentence as a Problem."""
-        reply = await self._call("POST", _server_path(user, server), json=options)
+        # JupyterHub 6 takes every other key of a body with "display_name" for its own and drops what it does not know
+        body = {"user_options": options, "display_name": options.get("display_name", "")}
+        reply = await self._call("POST", _server_path(user, server), json=body)
         return reply.status_code == 201
 
     async def stop_server(self, user: str, server: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ def student(chromium: Browser, platform: RunningPlatform) -> Person:
     """Without an environment yet, also where other tests used the platform before."""
     with platform.session("student1") as browser:
         browser.api("DELETE", "/users/student1/server")
+    shutil.rmtree(platform.data / "homes" / "student1" / ".jupyter" / "lab" / "workspaces", ignore_errors=True)
     return a_person(chromium, platform, "student1")
 
 
@@ -69,7 +71,7 @@ def test_a_script_runs_as_a_job_by_right_click(student: Person) -> None:
 def test_the_sidebar_shows_what_is_ones_own(student: Person) -> None:
     page = student.page
     page.get_by_role("tab", name="LtAI").click()
-    expect(page.locator(".jp-SideBar, .jp-SidePanel, .lp-Widget").get_by_text("digits").first).to_be_visible()
+    expect(page.locator("#ltai-sidebar").get_by_text("digits").first).to_be_visible()
     student.picture("sidebar")
 
 

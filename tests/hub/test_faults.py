@@ -49,8 +49,8 @@ class Own:
         return self.now
 
     def kill(self) -> None:
-        self.now.process.kill()
-        self.now.process.wait()
+        process_of(self.now).kill()
+        process_of(self.now).wait()
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def own(tmp_path_factory: pytest.TempPathFactory, platform: RunningPlatform) -> 
     borrow_images(platform, data)
     own = Own(start_platform(data, "--demo", "--simulated-gpus", "2"))
     yield own
-    if own.now.process.poll() is None:
+    if process_of(own.now).poll() is None:
         own.now.stop()
     end(data)
 
@@ -79,6 +79,11 @@ def end(data: Path) -> None:
     for record in all_records(data / "run" / "workloads"):
         if record.is_running and record.process:
             os.kill(record.process.pid, signal.SIGKILL)
+
+
+def process_of(running: RunningPlatform) -> subprocess.Popen[bytes]:
+    assert running.process is not None
+    return running.process
 
 
 def processes_of(data: Path) -> list[str]:
@@ -132,7 +137,7 @@ def test_secrets_are_files_of_the_owner_only(platform: RunningPlatform) -> None:
         assert stat.S_IMODE((platform.data / name).stat().st_mode) == 0o600, name
     assert stat.S_IMODE((platform.data / "hub").stat().st_mode) == 0o700
     ready = json.loads((platform.data / "ready.json").read_text())
-    assert (ready["url"], ready["pid"]) == (platform.url, platform.process.pid)
+    assert (ready["url"], ready["pid"]) == (platform.url, process_of(platform).pid)
     assert {a["role"] for a in ready["accounts"]} == {"admin", "teacher", "assistant", "student"}
 
 
@@ -184,7 +189,7 @@ def test_a_start_cut_off_by_kill_minus_nine_is_ended(own: Own) -> None:
 
 def test_a_part_that_dies_comes_back(own: Own) -> None:
     for name in ("ltai_hub.local.child hub", "chp.mjs"):
-        (pid,) = [int(line.split()[0]) for line in children_of(own.now.process.pid) if name in line]
+        (pid,) = [int(line.split()[0]) for line in children_of(process_of(own.now).pid) if name in line]
         os.kill(pid, signal.SIGKILL)
         wait_for_sign_in(own.now)
 
@@ -205,10 +210,10 @@ def test_ctrl_c_leaves_nothing_and_everything_is_there_again(own: Own) -> None:
 
 def test_a_second_ctrl_c_kills_everything(own: Own) -> None:
     start_environment(own.now, "student1", "lab")
-    own.now.process.send_signal(signal.SIGINT)
+    process_of(own.now).send_signal(signal.SIGINT)
     time.sleep(0.1)
-    own.now.process.send_signal(signal.SIGINT)
-    own.now.process.wait(10)
+    process_of(own.now).send_signal(signal.SIGINT)
+    process_of(own.now).wait(10)
     assert wait_until_alone(own.data) == []
 
 
@@ -260,7 +265,7 @@ def test_a_taken_port_is_refused(tmp_path: Path) -> None:
 
 def test_a_data_folder_in_use_is_refused(platform: RunningPlatform, tmp_path: Path) -> None:
     said = refused(platform.data, tmp_path, "--port", str(free_port()))
-    assert f"in use by another ltai start (process {platform.process.pid})" in said
+    assert f"in use by another ltai start (process {process_of(platform).pid})" in said
 
 
 @pytest.mark.parametrize("data", ["/proc/ltai", "/dev/null/data"])

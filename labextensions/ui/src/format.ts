@@ -61,7 +61,7 @@ export function exact(iso: string, words: Words): string {
 
 /** "4 cores · 8 GiB · 2 × A100". */
 export function spec(flavor: Flavor, words: Words): string {
-  const parts = [words.t('spec.cores', { count: trim(flavor.cpu) }), bytes(flavor.memory)];
+  const parts = [words.t(flavor.cpu === 1 ? 'spec.core' : 'spec.cores', { count: trim(flavor.cpu) }), bytes(flavor.memory)];
   if (flavor.accelerator_count > 0) parts.push(`${flavor.accelerator_count} × ${flavor.accelerator_title || flavor.accelerator}`);
   return parts.join(' · ');
 }

@@ -147,7 +147,8 @@ class ServingService:
                 permit(tx, caller, "endpoints:read", tenant)
                 inside = subtree(tx, [tenant])
             others = permitted_tenants(tx, caller, "endpoints:read")
-            found, total = store.select_endpoints(tx, caller.name, others, paging.limit, paging.offset, inside, whose(caller, user), paging.q)
+            owner = whose(caller, user)
+            found, total = store.select_endpoints(tx, caller.name, others, paging.limit, paging.offset, inside, owner, paging.q)
             return [self._out(tx, endpoint, now) for endpoint in found], total
 
     def show(self, caller: Caller, endpoint_id: int) -> EndpointOut:

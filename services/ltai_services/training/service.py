@@ -128,7 +128,8 @@ class TrainingService:
                 inside = subtree(tx, [tenant])
             others = permitted_tenants(tx, caller, "jobs:read")
             phases = [phase] if phase else []
-            found, total = store.select_jobs(tx, caller.name, others, paging.limit, paging.offset, inside, whose(caller, user), paging.q, phases)
+            owner = whose(caller, user)
+            found, total = store.select_jobs(tx, caller.name, others, paging.limit, paging.offset, inside, owner, paging.q, phases)
             return [self._out(tx, job, now) for job in found], total
 
     def show(self, caller: Caller, job_id: int) -> JobOut:

@@ -365,6 +365,18 @@ def test_metrics_count_requests_and_rows(digits: Served) -> None:
     assert "ltai_model_rows_total" in text
 
 
+def test_an_instance_that_is_stopped_answers_what_arrives_meanwhile_and_leaves_with_0(tmp_path: Path) -> None:
+    one = start(models.save_without_signature(tmp_path / "m"), "plain", tmp_path / "log")
+    one.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    reply = one.infer([IRIS])  # on the connection kept open since the start
+    assert (reply.status_code, reply.headers["connection"]) == (200, "close")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{one.client.base_url}v2")
+    assert one.process.wait(10) == 0
+    assert "stopped" in (tmp_path / "log").read_text().splitlines()[-1]
+
+
 def test_a_model_that_is_not_there_ends_the_process_with_one_line(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "labextensions" / "ltai_lab"), "MODEL_URI": str(tmp_path / "none")}
     done = subprocess.run([sys.executable, "-m", "ltai_lab.serving"], env=env, capture_output=True, text=True, timeout=60)

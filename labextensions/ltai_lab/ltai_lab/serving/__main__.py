@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import sys
 import warnings
 from contextlib import suppress
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from ltai_lab.serving.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from ltai_lab.serving.loading import Model
 
 log = logging.getLogger("ltai.serving")
 
@@ -37,32 +40,15 @@ def main() -> int:
     return 0
 
 
-def serve(settings: Settings, model: object) -> None:
+def serve(settings: Settings, model: Model) -> None:
     """Blocks until SIGTERM or SIGINT; answers what was asked before it leaves."""
-    import uvicorn
-
-    from ltai_lab.serving.app import KEEP_ALIVE_SECONDS, Application
+    from ltai_lab.serving.app import Application
+    from ltai_lab.serving.server import run
 
     listener = make_listener(settings)
-    config = uvicorn.Config(
-        Application(settings, model),  # type: ignore[arg-type]
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        ws="none",
-        date_header=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=10,
-        backlog=1024,
-    )
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     name = listener.getsockname()
     log.info("ready on %s%s", f"{name[0]}:{name[1]}" if isinstance(name, tuple) else name, settings.prefix or "/")
-    # uvicorn ends gracefully and then raises the signal once more: a stop that was asked for is no failure.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listener])
+    run(Application(settings, model), listener)
     log.info("stopped")
 
 

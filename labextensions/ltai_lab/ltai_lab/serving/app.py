@@ -32,6 +32,7 @@ JSON, TEXT, PROBLEM = b"application/json", b"text/plain; version=0.0.4; charset=
 # The proxy keeps connections open and must be the one who closes them, else a request may run into a closing socket.
 KEEP_ALIVE_SECONDS = 75
 KEEP_ALIVE = (b"keep-alive", b"timeout=60")
+CLOSE = (b"connection", b"close")
 TITLES = {400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed", 413: "Too Large", 415: "Wrong Type"}
 VERSION = "1.0"
 
@@ -47,6 +48,8 @@ class Application:
     """One model behind its paths (below ``settings.prefix``)."""
 
     def __init__(self, settings: Settings, model: Model) -> None:
+        # leaving: whoever asks is told to close its connection
+        self.draining = False
         self._settings = settings
         self._model = model
         self._check_token = TokenCheck(settings.token_hashes)
@@ -77,7 +80,7 @@ class Application:
         name = path.rsplit("/", 1)[-1] if path in self._routes else "other"
         self._requests[name, status] += 1
         self._seconds[name] += perf_counter() - began  # type: ignore[assignment]
-        headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), KEEP_ALIVE]
+        headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), CLOSE if self.draining else KEEP_ALIVE]
         if status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
         await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -19,7 +19,7 @@ INPUT_FAULTS = (ValueError, TypeError, KeyError, IndexError, OverflowError)
 
 @dataclass(frozen=True)
 class Model:
-    """``predict`` takes what ``inputs`` describes; ``probabilities``, when it has them, gives one number a class and row, as ``classes`` go."""
+    """``predict`` takes what ``inputs`` describes; ``probabilities``, when it has them, gives one number a class, in their order."""
 
     flavor: str
     flavor_version: str

@@ -32,6 +32,7 @@ export const en = {
   'class.inside': '{inside} of {all} are in',
   'class.more': '+ {count} more',
   'class.none': 'You teach no class. An admin of the organisation can make you teacher or assistant of a course.',
+  'class.fromAbove': 'from a tenant above',
   'class.profilesHint': 'Students of the class see the checked profiles when they start an environment or a job.',
   'class.roster': 'Roster',
   'class.seats': 'Seats',
@@ -331,6 +332,7 @@ export const en = {
   'role.teacher': 'teacher',
   'role.viewer': 'viewer',
 
+  'spec.core': '{count} core',
   'spec.cores': '{count} cores',
 
   'state.loading': 'Loading',

@@ -34,6 +34,7 @@ export const zhCN: Record<keyof typeof en, string> = {
   'class.inside': '{all} 人中 {inside} 人在线',
   'class.more': '另有 {count} 个',
   'class.none': '您没有任教的班级。组织管理员可以把您设为课程的教师或助教。',
+  'class.fromAbove': '来自上级租户',
   'class.profilesHint': '班级学生启动开发环境或训练任务时会看到勾选的实验模板。',
   'class.roster': '名单',
   'class.seats': '席位',
@@ -333,6 +334,7 @@ export const zhCN: Record<keyof typeof en, string> = {
   'role.teacher': '教师',
   'role.viewer': '访客',
 
+  'spec.core': '{count} 核',
   'spec.cores': '{count} 核',
 
   'state.loading': '加载中',

@@ -175,7 +175,7 @@ function ClassProfiles({ slug, canAssign }: { slug: string; canAssign: boolean }
   const sentence = useSentence();
   const [busy, setBusy] = useState('');
   const all = useList<Profile>('catalog', 'profiles', { params: { limit: 500 }, every: 30_000 });
-  const assigned = useList<{ profile: string }>('tenancy', `tenants/${slug}/profiles`);
+  const assigned = useList<{ profile: string; inherited?: boolean }>('tenancy', `tenants/${slug}/profiles`);
   const change = useChange(
     (client, { profile, on }: { profile: string; on: boolean }) => client.send(on ? 'PUT' : 'DELETE', 'tenancy', `tenants/${slug}/profiles/${encodeURIComponent(profile)}`),
     'tenancy',
@@ -191,8 +191,11 @@ function ClassProfiles({ slug, canAssign }: { slug: string; canAssign: boolean }
         <Loaded query={assigned} rows={4}>
           {chosen => {
             const names = new Set(chosen.items.map(one => one.profile));
-            const missing = [...names].filter(name => !data.items.some(profile => profile.name === name));
-            const rows = [...data.items.map(profile => ({ name: profile.name, title: title(profile.title, profile.name), about: title(profile.description) })), ...missing.map(name => ({ name, title: name, about: '' }))];
+            const inherited = new Set(chosen.items.filter(one => one.inherited).map(one => one.profile));
+            // The catalogue lists a profile once for every tenant that has it.
+            const known = new Map(data.items.map(profile => [profile.name, { name: profile.name, title: title(profile.title, profile.name), about: title(profile.description) }]));
+            for (const name of names) if (!known.has(name)) known.set(name, { name, title: name, about: '' });
+            const rows = [...known.values()];
             if (!rows.length) return <Empty text={t('profile.empty')} />;
             return (
               <>
@@ -201,10 +204,11 @@ function ClassProfiles({ slug, canAssign }: { slug: string; canAssign: boolean }
                   {rows.map(row => (
                     <li key={row.name}>
                       <label>
-                        <input type="checkbox" checked={names.has(row.name)} disabled={!canAssign || busy === row.name} onChange={event => toggle(row.name, event.target.checked)} />
+                        <input type="checkbox" checked={names.has(row.name)} disabled={!canAssign || busy === row.name || inherited.has(row.name)} onChange={event => toggle(row.name, event.target.checked)} />
                         <span>
                           <strong>{row.title}</strong>
                           <span className="lt-hint"> {row.about}</span>
+                          {inherited.has(row.name) && <span className="lt-badge">{t('class.fromAbove')}</span>}
                         </span>
                       </label>
                     </li>
