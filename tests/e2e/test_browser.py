@@ -149,10 +149,11 @@ def test_the_administrator_sees_everything(chromium: Browser, platform: RunningP
         "/environments": "student1",
         "/jobs": "digits",
         "/endpoints": "digits",
-        "/users": "student1",
-        "/catalogue": "scikit-learn",
+        "/accounts": "student1",
+        "/tenants": "Demo school",
+        "/catalogue": "MIG",
         "/nodes": "simulated",
-        "/prices": "CNY",
+        "/billing": "CNY",
     }
     for path, text in pages.items():
         admin.go(f"/services/console/admin{path}")

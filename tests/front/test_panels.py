@@ -229,3 +229,14 @@ def test_a_slow_service_shows_grey_rows_and_then_the_list(console: Console) -> N
     expect(page.get_by_role("status", name="Loading")).to_be_visible()
     console.services.mode = "ok"
     expect(page.get_by_role("link", name="digits")).to_be_visible()
+
+
+def test_several_jobs_are_cancelled_with_one_question_that_names_them(console: Console) -> None:
+    page = console.open("jobs")
+    page.get_by_role("checkbox", name="Select all").click()
+    page.get_by_role("button", name="Cancel job (2)").click()
+    dialog = page.get_by_role("dialog", name="Cancel job: 2 chosen?")
+    expect(dialog).to_contain_text("#5000 digits")
+    dialog.get_by_role("button", name="Cancel job").click()
+    expect(page.get_by_text("Cancel job: 2 done")).to_be_visible()
+    assert sorted(path for _, path, _ in ServiceHandler.written) == ["training/jobs/4998/cancel", "training/jobs/5000/cancel"]

@@ -28,6 +28,10 @@ export const zhCN: Record<keyof typeof en, string> = {
   'admin.servers': '用户与服务器',
   'admin.title': '平台管理',
 
+  'bulk.done': '{verb}：已完成 {count} 项',
+  'bulk.failed': '{count} 项无法更改：{sentence}',
+  'bulk.title': '{verb}：已选 {count} 项？',
+
   'class.about': '谁在线、每个席位在运行和使用什么，以及班级可以启动什么。',
   'class.absent': '不在线',
   'class.empty': '班级里还没有人。请在名单中添加学生。',
@@ -65,6 +69,7 @@ export const zhCN: Record<keyof typeof en, string> = {
   'endpoint.one': '模型服务',
   'endpoint.protocol': '使用 Open Inference Protocol v2（KServe）：其任何客户端都可使用。',
   'endpoint.publish': '发布模型',
+  'endpoint.publishIt': '发布',
   'endpoint.published': '{name} 已发布，正在启动',
   'endpoint.ready': '{all} 个中 {ready} 个就绪',
   'endpoint.renewText': '当前令牌立即失效；调用方需要使用新令牌。',
@@ -83,7 +88,7 @@ export const zhCN: Record<keyof typeof en, string> = {
   'endpoint.tokenSaved': '我已保存',
 
   'environment.about': '带有镜像、算力规格和您的文件的 JupyterLab。',
-  'environment.default': '我的开发环境',
+  'environment.default': '主开发环境',
   'environment.deleteText': '开发环境及其设置会被删除。主目录中的文件会保留。',
   'environment.deleteTitle': '删除开发环境 {name}？',
   'environment.deleted': '已删除 {name}',

@@ -5,6 +5,7 @@ import { STEADY, useChange, useList, useMe, useOne, usePlace } from '../context'
 import { price } from '../format';
 import { useWords, type Words } from '../i18n';
 import { Actions, Button, Link, type Action } from '../parts/buttons';
+import { useBulk } from '../parts/bulk';
 import { useConfirm } from '../parts/dialog';
 import { FormProblem, problemOf, TextField } from '../parts/form';
 import { Page, Tabs } from '../parts/layout';
@@ -22,7 +23,8 @@ const every = (data: unknown): number => ((data as List<Environment> | undefined
 export const useEnvironments = (params: Record<string, string | number>) => useList<Environment>('environments', 'environments', { params, every });
 
 export function environmentTitle(one: Environment, words: Words): string {
-  return one.display_name || (one.name === 'default' || !one.name ? words.t('environment.default') : one.name);
+  const said = one.display_name || one.name;
+  return said === 'default' || !said ? words.t('environment.default') : said;
 }
 
 /** Open, stop, start, delete: what is possible in the state it is in. */
@@ -71,6 +73,14 @@ export function EnvironmentTable({ who, tenant = '' }: { who: 'me' | 'all'; tena
   const titles = useTitles();
   const query = useEnvironments({ ...state.params, user: who, tenant });
   const actions = useEnvironmentActions();
+  const bulk = useBulk<Environment>('environments', 'monitor');
+  const bulkActions = (rows: Environment[]): Action[] => {
+    const nameOf = (one: Environment): string => (who === 'all' ? `${one.user}: ` : '') + environmentTitle(one, words);
+    return [
+      bulk({ label: t('action.stop'), text: t('class.stopAllText'), nameOf, danger: true, rows: rows.filter(one => !isFinal(one.phase)), run: (client, one) => client.send('POST', 'environments', `environments/${one.id}/stop`) }),
+      bulk({ label: t('action.delete'), text: t('environment.deleteText'), nameOf, danger: true, rows: rows.filter(one => isFinal(one.phase)), run: (client, one) => client.send('DELETE', 'environments', `environments/${one.id}`) })
+    ];
+  };
   const columns: Column<Environment>[] = [
     { id: 'name', title: t('field.name'), grow: true, by: one => one.display_name || one.name, cell: one => <Link to={`/environments/${one.id}`}>{environmentTitle(one, words)}</Link> },
     ...(who === 'all' ? [{ id: 'user', title: t('field.user'), by: (one: Environment) => one.user, cell: (one: Environment) => one.user }] : []),
@@ -91,6 +101,7 @@ export function EnvironmentTable({ who, tenant = '' }: { who: 'me' | 'all'; tena
       columns={columns}
       keyOf={one => String(one.id)}
       actions={actions}
+      bulk={bulkActions}
       empty={
         <Empty text={t('environment.empty')}>
           <Button kind="primary" onClick={() => place.open('/environments/new')}>

@@ -5,6 +5,7 @@ import { STEADY, useChange, useList, useMe, useOne, usePlace } from '../context'
 import { commandLine, metric, money, splitCommand } from '../format';
 import { useWords } from '../i18n';
 import { Actions, Button, CopyButton, Link, type Action } from '../parts/buttons';
+import { useBulk } from '../parts/bulk';
 import { Dialog, useConfirm } from '../parts/dialog';
 import { AreaField, FormProblem, problemOf, SelectField, TextField } from '../parts/form';
 import { Page, Tabs } from '../parts/layout';
@@ -81,6 +82,14 @@ export function JobTable({ who, filters }: { who: 'me' | 'all'; filters?: React.
   const query = useJobs({ ...state.params, user: who === 'all' ? '' : 'me' });
   const [registering, setRegistering] = useState<Job | null>(null);
   const actions = useJobActions(setRegistering);
+  const bulk = useBulk<Job>('training');
+  const bulkActions = (rows: Job[]): Action[] => {
+    const nameOf = (job: Job): string => `#${job.id} ${job.name}`;
+    return [
+      bulk({ label: t('job.cancel'), text: t('job.cancelText'), nameOf, danger: true, rows: rows.filter(job => !isFinal(job.phase)), run: (client, job) => client.send('POST', 'training', `jobs/${job.id}/cancel`) }),
+      bulk({ label: t('action.delete'), text: t('job.deleteText'), nameOf, danger: true, rows: rows.filter(job => isFinal(job.phase)), run: (client, job) => client.send('DELETE', 'training', `jobs/${job.id}`) })
+    ];
+  };
   const columns: Column<Job>[] = [
     { id: 'id', title: '#', right: true, by: job => job.id, cell: job => job.id },
     { id: 'name', title: t('field.name'), grow: true, by: job => job.name, cell: job => <Link to={`/jobs/${job.id}`}>{job.name}</Link> },
@@ -103,6 +112,7 @@ export function JobTable({ who, filters }: { who: 'me' | 'all'; filters?: React.
         columns={columns}
         keyOf={job => String(job.id)}
         actions={actions}
+        bulk={bulkActions}
         filters={filters}
         empty={
           <Empty text={t('job.empty')}>

@@ -32,7 +32,7 @@ export function ModelsPage(): JSX.Element {
   const query = useModels(state.params);
   const remove = useChange((client, model: Model) => client.send('DELETE', 'models', modelPath(model.tenant, model.name).slice(1)), 'models');
   const actions = (model: Model): Action[] => [
-    { label: t('endpoint.publish'), run: () => place.open(publishPath(model, model.latest_version)) },
+    { label: t('endpoint.publishIt'), run: () => place.open(publishPath(model, model.latest_version)) },
     {
       label: t('action.delete'),
       danger: true,
@@ -107,7 +107,7 @@ function Version({ model, version, open }: { model: ModelDetail; version: ModelV
   const [shown, setShown] = useState(open);
   const remove = useChange((client, number: string) => client.send('DELETE', 'models', `${modelPath(model.tenant, model.name).slice(1)}/versions/${number}`), 'models');
   const actions: Action[] = [
-    { label: t('endpoint.publish'), run: () => place.open(publishPath(model, version.version)) },
+    { label: t('endpoint.publishIt'), run: () => place.open(publishPath(model, version.version)) },
     {
       label: t('action.delete'),
       danger: true,

@@ -145,7 +145,7 @@ function Lines({ lines, month, currency, whole }: { lines: BillLine[]; month: st
                   <button type="button" className="lt-section-toggle" aria-expanded={open === line.key} onClick={() => setOpen(open === line.key ? null : line.key)}>
                     <span className={`lt-caret ${open === line.key ? 'lt-caret-open' : ''}`} aria-hidden="true" />
                     <span>
-                      <span className="lt-hint">{word('kind.', line.kind)}</span> {line.name || line.noun_id}
+                      <span className="lt-hint">{word('kind.', line.kind)}</span> {line.kind === 'environment' && line.name === 'default' ? t('environment.default') : line.name || line.noun_id}
                     </span>
                   </button>
                 </td>
