@@ -6,6 +6,7 @@ import os
 import sys
 from typing import Any
 
+from ltai_hub.derived import MLFLOW_CLIENT, derive
 from ltai_hub.hub.configure import HubPlaces, HubSecrets, ServicesProcess, configure
 from ltai_hub.hub.spawner import LocalSpawner
 from ltai_hub.local.keys import load_keys
@@ -28,7 +29,13 @@ def configure_mode(c: Any, settings: Settings) -> None:
         console=f"http://{LOOPBACK}:{ports.console}",
         hub_database=f"sqlite:///{root / 'hub' / 'jupyterhub.sqlite'}",
     )
-    secrets = HubSecrets(bytes.fromhex(keys.cookie_secret), keys.proxy_token, keys.platform_token, keys.console_token)
+    secrets = HubSecrets(
+        bytes.fromhex(keys.cookie_secret),
+        keys.proxy_token,
+        keys.platform_token,
+        keys.console_token,
+        derive(keys.signing_key, MLFLOW_CLIENT),
+    )
     services = ServicesProcess(SERVICES_COMMAND, services_environment(dict(os.environ)))
     configure(c, places, secrets, services, LocalSpawner)
     c.JupyterHub.upgrade_db = True

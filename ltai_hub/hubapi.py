@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from ltai_hub.errors import BadInput, Conflict, NotFound, Problem, Unavailable
+
+
+@dataclass(frozen=True)
+class HubToken:
+    """A token just made; ``id`` revokes it."""
+
+    value: str = field(repr=False)
+    id: str
 
 
 class HubApi:
@@ -37,11 +46,12 @@ class HubApi:
         except NotFound:
             return
 
-    async def make_token(self, user: str, scopes: list[str], note: str, expires_in: int) -> str:
+    async def make_token(self, user: str, scopes: list[str], note: str, expires_in: int) -> HubToken:
         """A token of the user with fewer rights; ``expires_in`` in seconds."""
         body = {"note": note, "expires_in": expires_in, "scopes": scopes}
         reply = await self._call("POST", f"/users/{quote(user, safe='')}/tokens", json=body)
-        return str(reply.json()["token"])
+        made = reply.json()
+        return HubToken(str(made["token"]), str(made["id"]))
 
     async def revoke_token(self, user: str, token_id: str) -> None:
         try:

@@ -15,6 +15,9 @@ ACCESS = "access:services"
 SERVER_SCOPES = [ACCESS, "read:users!user", "users:activity!user", "access:servers!server"]
 PLATFORM_SCOPES = ["admin:users", "admin:servers", "admin:groups", "list:users", "tokens", "read:services", ACCESS, "read:hub"]
 
+# MLflow's pages have a login of their own, apart from the console's
+MLFLOW_CALLBACK = "/services/models/mlflow/oauth_callback"
+
 
 @dataclass(frozen=True)
 class HubPlaces:
@@ -35,6 +38,7 @@ class HubSecrets:
     proxy_token: str = field(repr=False)
     platform_token: str = field(repr=False)
     console_token: str = field(repr=False)
+    mlflow_token: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,15 @@ def configure_services(c: Any, places: HubPlaces, secrets: HubSecrets, process: 
     }
     if process.command:
         console |= {"command": list(process.command), "environment": dict(process.environment)}
-    others = [{"name": name, "url": places.services, "display": False} for name in SERVICES]
+    others: list[dict[str, Any]] = [{"name": name, "url": places.services, "display": False} for name in SERVICES]
+    for service in others:
+        if service["name"] == "models":
+            service |= {
+                "api_token": secrets.mlflow_token,
+                "oauth_redirect_uri": MLFLOW_CALLBACK,
+                "oauth_no_confirm": True,
+                "oauth_client_allowed_scopes": ["inherit"],
+            }
     # the console first: it starts the process the others answer from
     c.JupyterHub.services = [console, *others, {"name": "ltai", "api_token": secrets.platform_token, "display": False}]
 

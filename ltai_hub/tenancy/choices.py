@@ -14,7 +14,7 @@ from ltai_hub.domain.tenants import Person
 from ltai_hub.errors import BadInput
 from ltai_hub.slugs import shown
 from ltai_hub.tenancy import store
-from ltai_hub.tenancy.permit import default_tenant
+from ltai_hub.tenancy.permit import default_tenant, permit
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,10 @@ def resolve(
 ) -> Chosen:
     """Empty means "the usual": the person's default tenant, its first profile, the profile's image and flavor.
 
-    Raises BadInput with what could be chosen instead, NotFound for names nobody has. Permission is asked by ``admit``.
+    Raises BadInput with what could be chosen instead, NotFound for names nobody has. Whether they may run there is asked by ``admit``.
     """
     where = tenant or _tenant_with(tx, person, profile) or default_tenant(tx, person.name)
+    permit(tx, person, "tenants:read", where)
     offered = [name for name in store.profiles_of(tx, [where]).get(where, []) if name in catalog.profiles]
     if not profile and not offered:
         raise BadInput(f"no profile is assigned to {where}; a teacher assigns one to the class (Console, Class, Profiles)")

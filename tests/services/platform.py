@@ -12,7 +12,7 @@ from ltai_hub.backends.fake import FakeBackend
 from ltai_hub.catalog import load_catalog
 from ltai_hub.db.engine import Database
 from ltai_hub.errors import NotLoggedIn
-from ltai_hub.hubapi import HubApi, ProxyApi
+from ltai_hub.hubapi import HubApi, HubToken, ProxyApi
 from ltai_hub.service import Platform, ServiceSpec, build_app
 from ltai_hub.settings import Settings
 from ltai_hub.tenancy import store
@@ -52,9 +52,12 @@ class QuietHub(HubApi):
     async def delete_server(self, user: str, server: str) -> None:
         self.asked.append(("delete", user, server))
 
-    async def make_token(self, user: str, scopes: list[str], note: str, expires_in: int) -> str:
+    async def make_token(self, user: str, scopes: list[str], note: str, expires_in: int) -> HubToken:
         self.asked.append(("token", user, tuple(scopes)))
-        return f"token-of-{user}"
+        return HubToken(f"token-of-{user}", f"id-of-{user}")
+
+    async def revoke_token(self, user: str, token_id: str) -> None:
+        self.asked.append(("revoke", user, token_id))
 
     async def ensure_user(self, user: str) -> None:
         self.asked.append(("ensure", user))

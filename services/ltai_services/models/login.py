@@ -13,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 
 import httpx
 
+from ltai_hub.derived import MLFLOW_CLIENT, derive
 from ltai_hub.errors import BadInput, Denied, NotLoggedIn, Unavailable
 from ltai_hub.settings import Settings
 from ltai_services.tracking import PREFIX
@@ -22,11 +23,6 @@ CALLBACK = f"{PREFIX}/oauth_callback"
 COOKIE, STATE_COOKIE = "ltai-mlflow", "ltai-mlflow-state"
 STATE_SECONDS = 600
 COOKIE_SECONDS = 14 * 86_400
-
-
-def oauth_secret(signing_key: str) -> str:
-    """The OAuth client's secret; hub and services make it from the same key."""
-    return hmac.new(signing_key.encode(), b"oauth-client:models", hashlib.sha256).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ class BrowserLogin:
 
     def __init__(self, settings: Settings, client: httpx.AsyncClient | None = None) -> None:
         self._key = settings.signing_key.encode()
-        self._secret = oauth_secret(settings.signing_key)
+        self._secret = derive(settings.signing_key, MLFLOW_CLIENT)
         self._token_url = f"{settings.hub_api_url.rstrip('/')}/oauth2/token"
         self._secure = "; Secure" if settings.public_url.startswith("https:") else ""
         self._client = client or httpx.AsyncClient(timeout=15)

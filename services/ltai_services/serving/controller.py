@@ -250,7 +250,8 @@ class EndpointController(Controller):
         await ensure_image(platform, endpoint.image, lambda words: self._say(endpoint, words))
         # An instance that cannot fetch its model counts as failed; while MLflow itself is starting nobody is to blame.
         await self._tracking.check()
-        token = await platform.hub.make_token(endpoint.user, ["access:services!service=models"], f"endpoint {endpoint.id}", TOKEN_SECONDS)
+        scopes = ["access:services!service=models"]
+        token = (await platform.hub.make_token(endpoint.user, scopes, f"endpoint {endpoint.id}", TOKEN_SECONDS)).value
         access = Access(inside_url(platform.settings) + PREFIX, token)
         home = platform.settings.folder.home(endpoint.user)
         return await platform.backend.start(

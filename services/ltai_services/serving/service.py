@@ -16,6 +16,7 @@ from ltai_hub.domain.catalog import Catalog
 from ltai_hub.domain.workloads import Kind, Phase
 from ltai_hub.errors import BadInput, Conflict, Denied, Unavailable
 from ltai_hub.metering import store as metering
+from ltai_hub.metering.costs import costs_of
 from ltai_hub.metering.phases import change_phase, change_replicas
 from ltai_hub.service import Platform
 from ltai_hub.slugs import check_title, make_slug, shown
@@ -24,7 +25,6 @@ from ltai_hub.tenancy.permit import default_tenant, permit, permitted_tenants
 from ltai_hub.tenancy.store import profiles_of, subtree
 from ltai_hub.web.callers import Caller
 from ltai_hub.web.dependencies import Paging, whose
-from ltai_services.costs import cost_of
 from ltai_services.registry import Registry, Version, check_version, framework_in
 from ltai_services.serving import store
 from ltai_services.serving.models import EndpointChange, EndpointOut, EndpointWithToken, EventOut, NewEndpoint
@@ -329,7 +329,7 @@ class ServingService:
             created_at=endpoint.created_at,
             started_at=endpoint.started_at,
             ended_at=endpoint.ended_at,
-            cost_micro=cost_of(tx, Kind.ENDPOINT, endpoint.noun_id, endpoint.created_at, now),
+            cost_micro=costs_of(tx, Kind.ENDPOINT, [endpoint.noun_id], now).get(endpoint.noun_id, 0),
             currency=self.platform.settings.currency,
             signature=endpoint.signature,
         )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from ltai_hub.derived import derive
 from ltai_hub.domain.catalog import Catalog
 from ltai_hub.domain.workloads import Kind, Workload
 from ltai_hub.metering.phases import Subject
@@ -73,4 +73,4 @@ def hash_token(token: str) -> str:
 
 def platform_token(signing_key: str, endpoint_id: int) -> str:
     """The platform's own key to an endpoint, for the page's "try it"; made anew from the signing key, kept nowhere."""
-    return hmac.new(signing_key.encode(), f"endpoint:{endpoint_id}".encode(), hashlib.sha256).hexdigest()
+    return derive(signing_key, f"endpoint:{endpoint_id}")

@@ -136,19 +136,26 @@ class JobController(Controller):
             return Run(job.run_id, job.experiment_id)
         new = NewRun(job.tenant, job.name, f"{job.name} {job.id}", job.user, run_tags(job), self._platform.clock())
         run = await self._tracking.create_run(new)
-        await asyncio.to_thread(self._record_run, job, run)
+        await asyncio.to_thread(self._record, job, run_id=run.run_id, experiment_id=run.experiment_id)
         return run
 
     async def _make_token(self, job: Job) -> str:
+        await self._revoke_token(job)
         scopes = ["access:services!service=models", "access:services!service=training"]
-        return await self._platform.hub.make_token(job.user, scopes, f"job {job.id}", (job.max_seconds or 30 * DAY) + DAY)
+        token = await self._platform.hub.make_token(job.user, scopes, f"job {job.id}", (job.max_seconds or 30 * DAY) + DAY)
+        await asyncio.to_thread(self._record, job, token_id=token.id)
+        return token.value
+
+    async def _revoke_token(self, job: Job) -> None:
+        if job.token_id is not None:
+            await self._platform.hub.revoke_token(job.user, job.token_id)
 
     def _postpone(self, job: Job, seconds: float) -> None:
         self._not_before[job.id] = time.monotonic() + seconds
 
-    def _record_run(self, job: Job, run: Run) -> None:
+    def _record(self, job: Job, **values: str) -> None:
         with self._platform.database.transaction() as tx:
-            store.change(tx, job.id, run_id=run.run_id, experiment_id=run.experiment_id)
+            store.change(tx, job.id, **values)
 
     def _record_start(self, job: Job, state: dict[str, Any]) -> bool:
         """False when it was cancelled meanwhile."""
@@ -232,13 +239,14 @@ class JobController(Controller):
                 for job in due:
                     store.change(tx, job.id, seen_at=now)
 
-    # ---- the MLflow run
+    # ---- the MLflow run and the token
 
     async def _end_run(self, job: Job) -> None:
-        """When MLflow does not answer the next pass tries again."""
+        """When MLflow or the hub does not answer the next pass tries again."""
         if job.run_id is None or time.monotonic() < self._not_before.get(job.id, 0):
             return
         try:
+            await self._revoke_token(job)
             await self._tracking.end_run(
                 job.tenant, job.run_id, RUN_STATES.get(job.phase, "KILLED"), job.ended_at or self._platform.clock()
             )
@@ -247,7 +255,7 @@ class JobController(Controller):
             log.warning("the MLflow run of job %s stays open for now: %s", job.id, problem.message)
             return
         with self._platform.database.transaction() as tx:
-            store.change(tx, job.id, run_ended=True)
+            store.change(tx, job.id, run_ended=True, token_id=None)
 
 
 def copy_course_files(folder: DataFolder, profile: Profile, home: Path) -> None:

@@ -10,16 +10,16 @@ from sqlalchemy.engine import Connection
 from ltai_hub.domain.workloads import Kind, Phase
 from ltai_hub.errors import BadInput, Conflict
 from ltai_hub.metering import store as metering
+from ltai_hub.metering.costs import costs_of
 from ltai_hub.metering.phases import change_phase
 from ltai_hub.service import Platform
 from ltai_hub.slugs import check_title
 from ltai_hub.tenancy.admission import Ask, admit, waiting
-from ltai_hub.tenancy.permit import default_tenant, permit, permitted_tenants
+from ltai_hub.tenancy.choices import resolve
+from ltai_hub.tenancy.permit import permit, permitted_tenants
 from ltai_hub.tenancy.store import subtree
 from ltai_hub.web.callers import Caller
 from ltai_hub.web.dependencies import Paging, whose
-from ltai_services.choosing import choose
-from ltai_services.costs import cost_of
 from ltai_services.registry import Registry
 from ltai_services.tracking import PREFIX, Tracking, from_pairs
 from ltai_services.training import store
@@ -44,21 +44,19 @@ class TrainingService:
         cwd, env = check_cwd(new.cwd), check_env(new.env)
         now = self.platform.clock()
         with self.database.transaction() as tx:
-            tenant = new.tenant or default_tenant(tx, caller.name)
-            permit(tx, caller, "jobs:create", tenant, owner=caller.name)
-            chosen = choose(tx, self.catalog, tenant, new.profile, new.image, new.flavor)
-            profile = chosen.profile
+            chosen = resolve(tx, self.catalog, caller, new.tenant or "", new.profile or "", new.image or "", new.flavor or "")
+            permit(tx, caller, "jobs:create", chosen.tenant, owner=caller.name)
             row = NewRow(
                 name=name,
                 user=caller.name,
-                tenant=tenant,
-                profile=profile.name if profile else "",
-                image=chosen.image,
-                flavor=chosen.flavor,
+                tenant=chosen.tenant,
+                profile=chosen.profile.name,
+                image=chosen.image.name,
+                flavor=chosen.flavor.name,
                 command=command,
                 cwd=cwd,
                 env=env,
-                max_seconds=profile.max_seconds if profile else None,
+                max_seconds=chosen.profile.max_seconds,
             )
             job = self._insert(tx, caller, row, now)
         self.poke()
@@ -70,18 +68,18 @@ class TrainingService:
         with self.database.transaction() as tx:
             old = self._permitted(tx, caller, "jobs:read", job_id)
             permit(tx, caller, "jobs:create", old.tenant, owner=caller.name)
-            chosen = choose(tx, self.catalog, old.tenant, old.profile or None, old.image, old.flavor)
+            chosen = resolve(tx, self.catalog, caller, old.tenant, old.profile, old.image, old.flavor)
             row = NewRow(
                 name=old.name,
                 user=caller.name,
                 tenant=old.tenant,
                 profile=old.profile,
-                image=chosen.image,
-                flavor=chosen.flavor,
+                image=chosen.image.name,
+                flavor=chosen.flavor.name,
                 command=old.command,
                 cwd=old.cwd,
                 env=old.env,
-                max_seconds=chosen.profile.max_seconds if chosen.profile else None,
+                max_seconds=chosen.profile.max_seconds,
                 attempt=old.attempt + 1,
                 rerun_of=old.id,
             )
@@ -214,7 +212,7 @@ class TrainingService:
             attempt=job.attempt,
             rerun_of=job.rerun_of,
             max_seconds=job.max_seconds,
-            cost_micro=cost_of(tx, Kind.JOB, job.noun_id, job.created_at, now) if job.started_at else 0,
+            cost_micro=costs_of(tx, Kind.JOB, [job.noun_id], now).get(job.noun_id, 0),
             currency=self.platform.settings.currency,
         )
 

@@ -40,6 +40,7 @@ class Job:
     run_id: str | None
     experiment_id: str | None
     run_ended: bool
+    token_id: str | None
     stop_reason: str
     backend_state: dict[str, Any] | None
     created_at: datetime

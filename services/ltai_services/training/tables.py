@@ -30,6 +30,8 @@ jobs = Table(
     Column("experiment_id", String(64)),
     # the MLflow run has got its final state
     Column("run_ended", Boolean, nullable=False),
+    # of the hub token the program was given; revoked at its end
+    Column("token_id", String(40)),
     # why the platform or a person asked it to end; empty while nobody did
     Column("stop_reason", String(500), nullable=False),
     Column("backend_state", JSON),

@@ -10,11 +10,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from ltai_services.models.login import COOKIE, STATE_COOKIE, BrowserLogin, Sent, oauth_secret
+from ltai_services.models.login import COOKIE, STATE_COOKIE, BrowserLogin, Sent
 from ltai_services.models.rules import classify
 from ltai_services.tracking import PREFIX
 from starlette.testclient import TestClient
 
+from ltai_hub.derived import MLFLOW_CLIENT, derive
 from ltai_hub.errors import BadInput, Denied
 from ltai_hub.settings import Settings
 
@@ -221,7 +222,7 @@ async def test_the_login_comes_back_to_the_page_with_a_cookie_that_is_the_person
     target, cookies = await login.finish(back, {"code": "c0de", "state": state}, time.time())
     assert target == f"{PREFIX}/?workspace=ml"
     form = parse_qs(asked[0].content.decode())
-    assert form["client_secret"] == [oauth_secret(KEY)]
+    assert form["client_secret"] == [derive(KEY, MLFLOW_CLIENT)]
     assert len(form["code_verifier"][0]) > 40
     kept = cookies[0].split(";")[0]
     assert kept.startswith(COOKIE)

@@ -11,6 +11,7 @@ import { Empty, Loaded } from '../parts/states';
 import { SmallTable } from '../parts/table';
 import { useNotify, useSentence } from '../parts/toast';
 import { Moment } from '../parts/values';
+import { useTitles } from './catalog';
 import type { Bill, BillLine, Interval, List } from '../types';
 
 export const thisMonth = (now = new Date()): string => `${now.getUTCFullYear()}-${String(now.getUTCMonth() + 1).padStart(2, '0')}`;
@@ -120,6 +121,7 @@ export function Tile({ title, value, to }: { title: string; value: string; to?: 
 function Lines({ lines, month, currency, whole }: { lines: BillLine[]; month: string; currency: string; whole: boolean }): JSX.Element {
   const words = useWords();
   const { t, word } = words;
+  const titles = useTitles();
   const [open, setOpen] = useState<string | null>(null);
   const columns = whole ? 7 : 6;
   return (
@@ -151,7 +153,7 @@ function Lines({ lines, month, currency, whole }: { lines: BillLine[]; month: st
                 </td>
                 {whole && <td>{line.user}</td>}
                 <td>{line.tenant}</td>
-                <td>{line.flavor}</td>
+                <td>{titles.flavor(line.flavor)}</td>
                 <td className="lt-right">{duration(line.seconds, words)}</td>
                 <td className="lt-right">{line.intervals}</td>
                 <td className="lt-right">{money(line.cost_micro, currency)}</td>

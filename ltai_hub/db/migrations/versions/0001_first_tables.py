@@ -96,7 +96,7 @@ def upgrade() -> None:
             ["tenant_id", "slug"],
             unique=True,
             sqlite_where=sa.text("deleted IS 0"),
-            postgresql_where=sa.text("deleted IS 0"),
+            postgresql_where=sa.text("NOT deleted"),
         )
 
     op.create_table(
@@ -182,6 +182,7 @@ def upgrade() -> None:
         sa.Column("run_id", sa.String(length=64), nullable=True),
         sa.Column("experiment_id", sa.String(length=64), nullable=True),
         sa.Column("run_ended", sa.Boolean(), nullable=False),
+        sa.Column("token_id", sa.String(length=40), nullable=True),
         sa.Column("stop_reason", sa.String(length=500), nullable=False),
         sa.Column("backend_state", sa.JSON(), nullable=True),
         sa.Column("deleted", sa.Boolean(), nullable=False),
@@ -381,7 +382,7 @@ def downgrade() -> None:
 
     op.drop_table("environments")
     with op.batch_alter_table("endpoints", schema=None) as batch_op:
-        batch_op.drop_index("uq_endpoints_address", sqlite_where=sa.text("deleted IS 0"), postgresql_where=sa.text("deleted IS 0"))
+        batch_op.drop_index("uq_endpoints_address", sqlite_where=sa.text("deleted IS 0"), postgresql_where=sa.text("NOT deleted"))
         batch_op.drop_index(batch_op.f("ix_endpoints_user"))
         batch_op.drop_index(batch_op.f("ix_endpoints_tenant_id"))
         batch_op.drop_index("ix_endpoints_phase")
