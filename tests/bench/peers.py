@@ -33,7 +33,10 @@ c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/homes/{{username}}"
 c.Spawner.default_url = "/lab"
 c.Spawner.args = {args}
 c.JupyterHub.concurrent_spawn_limit = 100
-c.JupyterHub.log_level = "WARNING"
+# thirty at once take it longer than the 30 s it allows by itself
+c.Spawner.http_timeout = 300
+c.Spawner.start_timeout = 300
+c.JupyterHub.log_level = "WARN"
 """
 
 
@@ -73,11 +76,11 @@ def running(command: list[str], log: Path, env: dict[str, str] | None = None, cw
 
 
 def wait_for(url: str, seconds: float = 60) -> float:
-    """Seconds until it answers anything below 500."""
+    """Seconds until it answers 200."""
     start = time.perf_counter()
     while time.perf_counter() - start < seconds:
         try:
-            if httpx.get(url, timeout=5).status_code < 500:
+            if httpx.get(url, timeout=5).status_code == 200:
                 return time.perf_counter() - start
         except httpx.HTTPError:
             pass
