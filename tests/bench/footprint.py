@@ -21,7 +21,7 @@ def start_and_memory(folder: Path) -> list[Figure]:
         pass
     times = []
     for run in range(RUNS):
-        with product(folder / "data", port) as ours:
+        with product(folder / "data", port, by_make=True) as ours:
             times.append(ours.started_in)
             if run == RUNS - 1:
                 time.sleep(IDLE_SECONDS)
@@ -35,12 +35,19 @@ def start_and_memory(folder: Path) -> list[Figure]:
 
 def memory_of(pid: int) -> dict[str, float]:
     """Name → PSS in MB (10⁶ bytes) of the process and all below it."""
-    found: dict[str, float] = {}
     main = psutil.Process(pid)
+    found: dict[str, float] = {}
     for process in [main, *main.children(recursive=True)]:
-        with_pss = process.memory_full_info()
-        words = process.cmdline()
-        name = next((w for w in words if "ltai" in w or "jupyterhub" in w or "chp" in w), words[0] if words else process.name())
-        label = f"{Path(name).name} {process.pid}"
-        found[label] = with_pss.pss / 1e6
+        label = name_of(process.cmdline())
+        found[label] = found.get(label, 0) + process.memory_full_info().pss / 1e6
     return found
+
+
+def name_of(words: list[str]) -> str:
+    """ "hub", "services", "mlflow", "forkserver", "proxy", "supervisor"."""
+    line = " ".join(words)
+    if "ltai_hub.local.child" in line:
+        return words[-1]
+    return next(
+        (name for part, name in (("forkserver", "forkserver"), ("chp.mjs", "proxy"), ("ltai start", "supervisor")) if part in line), line
+    )

@@ -38,7 +38,7 @@ def repeated(visitor: Visitor) -> list[float]:
 
 
 def many_at_once(folder: Path) -> list[Figure]:
-    """Starts a second: thirty people click at the same moment, until the last one's page answers. Both hubs are warm: one has started before."""
+    """Starts a second: thirty people click at once, until the last one's page answers. Both hubs are warm: one has started before."""
     with product(folder / "data") as ours:
         people = make_crowd(ours, CROWD)
         account = ours.accounts["student1"]
