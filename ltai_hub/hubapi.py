@@ -119,6 +119,11 @@ class ProxyApi:
         reply = await self._call("GET", "", None)
         return {path: str(route["target"]) for path, route in reply.json().items() if route.get("ltai")}
 
+    async def leads_to(self, path: str) -> bool:
+        """Is there a route for just this path, whoever made it?"""
+        reply = await self._call("GET", "", None)
+        return path.rstrip("/") in {known.rstrip("/") for known in reply.json()}
+
     async def _call(self, method: str, path: str, json: Any) -> httpx.Response:
         try:
             reply = await self._client.request(method, "/api/routes" + path, json=json)

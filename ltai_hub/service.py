@@ -10,8 +10,9 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import entry_points
@@ -30,7 +31,7 @@ from ltai_hub.catalog import load_catalog
 from ltai_hub.controllers.controller import Controller
 from ltai_hub.db.engine import Database
 from ltai_hub.domain.catalog import Catalog
-from ltai_hub.errors import ConfigProblem
+from ltai_hub.errors import ConfigProblem, Unavailable
 from ltai_hub.hubapi import HubApi, ProxyApi
 from ltai_hub.settings import Settings
 from ltai_hub.units import utc_now
@@ -39,6 +40,7 @@ from ltai_hub.web.callers import TokenResolver
 
 GROUP = "ltai.services"
 PAGES = "ltai.pages"
+PUBLIC_SECONDS, PUBLIC_LOOK_SECONDS = 60.0, 0.1
 log = logging.getLogger("ltai.service")
 
 
@@ -99,17 +101,39 @@ def build_app(specs: Sequence[ServiceSpec], platform: Platform) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(c.run(), name=c.name) for _, parts in made.values() for c in parts.controllers]
+        public = asyncio.create_task(wait_until_public(platform.proxy, list(made)), name="public")
+        tasks = [asyncio.create_task(run_after(public, c), name=c.name) for _, parts in made.values() for c in parts.controllers]
         yield
-        for task in tasks:
+        for task in (public, *tasks):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(public, *tasks, return_exceptions=True)
 
     mounts = []
     for name, (spec, parts) in made.items():
         mounts += [Mount(f"/services/{name}/{path}", app) for path, app in parts.mounts.items()]
         mounts.append(Mount(f"/services/{name}", make_service_app(spec, parts, platform)))
     return Starlette(routes=[Route("/services/health", health), *mounts], lifespan=lifespan)
+
+
+async def wait_until_public(proxy: ProxyApi, names: Sequence[str]) -> None:
+    """What controllers start asks the services by their public address at once, and the hub makes those routes last of all.
+
+    Until then an endpoint or a job would get the hub's 404 and fail without any fault of its own.
+    """
+    until = time.monotonic() + PUBLIC_SECONDS
+    missing = set(names)
+    while missing and time.monotonic() < until:
+        with suppress(Unavailable):
+            missing = {name for name in missing if not await proxy.leads_to(f"/services/{name}")}
+        if missing:
+            await asyncio.sleep(PUBLIC_LOOK_SECONDS)
+    if missing:
+        log.warning("no route to %s after %.0f s; going on without", ", ".join(sorted(missing)), PUBLIC_SECONDS)
+
+
+async def run_after(first: asyncio.Task[None], controller: Controller) -> None:
+    await asyncio.shield(first)
+    await controller.run()
 
 
 async def health(_request: Request) -> JSONResponse:

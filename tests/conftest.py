@@ -37,9 +37,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no Chromium on this machine (Debian and Ubuntu: apt-get install chromium)"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium without a window; CI must have it."""
+    """Debian's Chromium without a window; CI must have it. One a module: while it is open no asyncio test can run."""
     path = find_chromium()
     assert path, "Chromium is not installed"
     with sync_playwright() as playwright:

@@ -58,6 +58,8 @@ def create(
     """Make an account; the person sets the password through an invite link."""
     view = View(output, quiet)
     with connect() as client:
+        if tenant:
+            client.tenants.get(tenant)  # no account is left behind when its name is wrong
         made = client.users.create(name, display_name=display_name, admin=admin or None)
         if tenant:
             client.members.set(tenant, name, role.value)

@@ -9,6 +9,7 @@ from tornado import web
 
 from ltai_hub.accounts.service import AccountDisabled, LockedOut, WrongPassword
 from ltai_hub.accounts.store import Account
+from ltai_hub.domain.permissions import STAFF
 from ltai_hub.errors import Conflict
 from ltai_hub.hub.core import hub_core, in_thread
 from ltai_hub.hub.handlers import HANDLERS
@@ -68,12 +69,13 @@ class LocalAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has
 def auth_model(account: Account) -> dict[str, Any]:
     """JupyterHub's auth model; ``user_info`` is what the services see in /hub/api/user."""
     with hub_core().database.reading() as tx:
-        tenants = sorted(roles_of(tx, account.name))
+        roles = roles_of(tx, account.name)
+    staff = account.admin or not STAFF.isdisjoint(roles.values())
     return {
         "name": account.name,
         "admin": account.admin,
-        "groups": tenants,
-        "user_info": {"display_name": account.display_name, "language": account.language},
+        "groups": sorted(roles),
+        "user_info": {"display_name": account.display_name, "language": account.language, "staff": staff},
     }
 
 

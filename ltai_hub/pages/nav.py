@@ -10,11 +10,12 @@ from ltai_hub.pages.i18n import LANGUAGES, page_language, page_translate
 
 @dataclass(frozen=True)
 class Item:
-    """``href`` is relative to the hub's base URL ("/")."""
+    """``href`` is relative to the hub's base URL ("/"); ``staff``: for those who teach or administer somewhere."""
 
     key: str
     title: str
     href: str
+    staff: bool = False
 
 
 CONSOLE = "services/console/"
@@ -25,6 +26,8 @@ NAV = (
     Item("models", "Models", CONSOLE + "models"),
     Item("endpoints", "Endpoints", CONSOLE + "endpoints"),
     Item("usage", "Usage", CONSOLE + "usage"),
+    Item("class", "Class", CONSOLE + "class", staff=True),
+    Item("organisation", "Organisation", CONSOLE + "organisation", staff=True),
 )
 ADMIN_TABS = (
     Item("servers", "Users and servers", "hub/admin"),

@@ -134,7 +134,7 @@ def test_the_thread_by_stock_clients_only(platform: RunningPlatform, tmp_path: P
     version = done.stdout.split()[-1]
 
     api = f"{platform.url}/services/serving/api/v1/endpoints"
-    made = curl(api, token, "POST", {"name": "stock iris", "model": "stock-iris", "version": version, "profile": "digits"})
+    made = curl(api, token, "POST", {"name": "stock iris", "model": "stock-iris", "version": version, "image": "scikit-learn"})
     wait_for(lambda: curl(f"{api}/{made['id']}", token)["phase"] == "running")
     infer = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP64", "data": [5.1, 3.5, 1.4, 0.2]}]}
     answer = curl(made["infer_url"], made["token"], "POST", infer)

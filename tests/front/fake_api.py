@@ -378,7 +378,7 @@ class FakeHubAuth(HubOAuth):  # type: ignore[misc]  # JupyterHub has no types
     allowed = True
 
     async def get_user(self, handler: web.RequestHandler, *, sync: bool = True) -> Json | None:
-        info = {"display_name": "Anna Schmidt", "language": ""}
+        info = {"display_name": "Anna Schmidt", "language": "", "staff": True}
         return {"name": "student1", "admin": True, "scopes": ["admin-ui", "access:services"], "user_info": info} if self.signed_in else None
 
     def check_scopes(self, wanted: set[str], user: Json) -> bool:

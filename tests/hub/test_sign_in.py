@@ -30,7 +30,7 @@ def test_a_student_signs_in_and_is_told_by_name(platform: RunningPlatform) -> No
         page = browser.view("/hub/home").text
         model = browser.api("GET", "/user").json()
     assert "Li Na 李娜" in page
-    assert model["user_info"] == {"display_name": "Li Na 李娜", "language": ""}
+    assert model["user_info"] == {"display_name": "Li Na 李娜", "language": "", "staff": False}
     assert model["admin"] is False
 
 

@@ -80,6 +80,9 @@ class QuietProxy(ProxyApi):
     async def delete_route(self, path: str) -> None:
         self.table.pop(path, None)
 
+    async def leads_to(self, path: str) -> bool:
+        return True
+
     async def routes(self) -> dict[str, str]:
         return dict(self.table)
 

@@ -1,34 +1,11 @@
-/** The hub's bar, made part of the page: its links open panels without a reload, and what a person's roles add is put in. */
-import { useMe, useWords, type Key, type Place } from '@ltai/ui';
+/** The hub's bar, made part of the page: its links open panels without a reload. */
+import type { Place } from '@ltai/ui';
 import { useEffect } from 'react';
-import { createPortal } from 'react-dom';
 
-interface Item {
-  path: string;
-  title: Key;
-}
-
-const bar = (): HTMLElement | null => document.querySelector('#thenavbar .navbar-nav');
-
-export function Navigation({ place, prefix }: { place: Place; prefix: string }): JSX.Element | null {
-  const { t } = useWords();
-  const me = useMe().data;
-  const teaches = me?.tenants.some(one => ['teacher', 'assistant', 'admin'].includes(one.role ?? '')) ?? false;
-  const items: Item[] = teaches || me?.admin ? [{ path: '/class', title: 'class.title' }, { path: '/organisation', title: 'organisation.title' }] : [];
+export function Navigation({ place, prefix }: { place: Place; prefix: string }): null {
   useLinks(place, prefix);
   useLitEntry(place.path, prefix);
-  const target = bar();
-  if (!target) return null;
-  return createPortal(
-    items.map(item => (
-      <li key={item.path} className="nav-item">
-        <a className={`nav-link ${isBelow(place.path, item.path) ? 'active' : ''}`} href={place.href(item.path)}>
-          {t(item.title)}
-        </a>
-      </li>
-    )),
-    target
-  );
+  return null;
 }
 
 const isBelow = (path: string, item: string): boolean => path === item || path.startsWith(`${item}/`);

@@ -16,12 +16,17 @@ export function trim(value: number): string {
   return String(Number(value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2)));
 }
 
-/** 4800000, "CNY" → "4.80 CNY"; small amounts keep the digits that matter. */
-export function money(micro: number, currency: string): string {
+/** 4800000, "CNY" → "4.80 CNY"; amounts below 1 that are no whole cents keep four digits. A column passes the digits of all its amounts. */
+export function money(micro: number, currency: string, digits = decimals([micro])): string {
+  const smallest = 10 ** -digits;
   const value = micro / 1e6;
-  const digits = value !== 0 && Math.abs(value) < 0.01 ? 6 : 2;
-  const text = value.toFixed(digits);
-  return `${digits === 6 ? text.replace(/0{1,4}$/, '') : text} ${currency}`.trim();
+  const text = value > 0 && value < smallest / 2 ? `< ${smallest.toFixed(digits)}` : value.toFixed(digits);
+  return `${text} ${currency}`.trim();
+}
+
+/** How many digits after the point all amounts of a column are shown with. */
+export function decimals(amounts: readonly number[]): number {
+  return amounts.some(micro => micro !== 0 && Math.abs(micro) < 1e6 && micro % 10_000 !== 0) ? 4 : 2;
 }
 
 /** Seconds → "42 s", "3 min 20 s", "5 h 12 min", "2 d 3 h". */

@@ -25,7 +25,7 @@ class PageHandler(SignedInHandler):
 def active_nav(path: str) -> str:
     """Which entry of the bar is lit."""
     section = path.split("/", 1)[0]
-    return section if section in ("environments", "jobs", "models", "endpoints", "usage", "admin") else "console"
+    return section if section in ("environments", "jobs", "models", "endpoints", "usage", "class", "organisation", "admin") else "console"
 
 
 class BundleHandler(web.StaticFileHandler):

@@ -82,11 +82,11 @@ class TenancyService:
 
     def create_tenant(self, caller: Caller, new: NewTenant) -> TenantOut:
         name = check_title(new.name, "tenant")
-        slug = make_slug(name) if new.slug is None else new.slug
-        if not SLUG.fullmatch(slug):
-            raise BadInput(f"{shown(slug)} cannot be a slug: use 1 to 40 of a-z, 0-9 and '-', beginning with a letter")
+        if new.slug is not None and not SLUG.fullmatch(new.slug):
+            raise BadInput(f"{shown(new.slug)} cannot be a slug: use 1 to 40 of a-z, 0-9 and '-', beginning with a letter")
         with self.database.transaction() as tx:
             parent = self._parent(tx, caller, new.parent)
+            slug = new.slug or free_slug(tx, name)
             if store.find_tenant(tx, slug):
                 raise Conflict(f"the slug {slug} is taken by another tenant; choose another name or give a slug of your own")
             tenant = store.insert_tenant(tx, slug, name, new.kind, parent, self.platform.clock())

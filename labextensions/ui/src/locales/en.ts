@@ -42,12 +42,12 @@ export const en = {
   'class.seats': 'Seats',
   'class.stopAll': 'Stop all',
   'class.stopAllText': 'Running cells and terminals end at once; files in the home folders stay.',
-  'class.stopAllTitle': 'Stop all {count} environments of the class?',
-  'class.stoppedAll': '{count} environments are stopping',
+  'class.stopAllTitle': 'Stop all environments of the class ({count})?',
+  'class.stoppedAll': 'Environments that are stopping: {count}',
   'class.title': 'Class',
 
-  'effect.now': 'Starts now.',
-  'effect.queue': 'Nothing is free right now: it waits in the queue and starts by itself.',
+  'effect.absent': 'This machine has no such compute: it cannot run here.',
+  'effect.now': 'Starts as soon as there is room.',
   'effect.uses': 'Uses {spec}, {cost}.',
 
   'endpoint.about': 'Models that answer requests at an address of their own.',
@@ -139,10 +139,10 @@ export const en = {
   'filter.mine': 'Mine',
 
   'flavor.architecture': 'Architecture',
-  'flavor.free': 'free now',
-  'flavor.full': 'busy',
+  'flavor.absent': 'not on this machine',
+  'flavor.here': 'on this machine',
   'flavor.many': 'Flavors',
-  'flavor.now': 'Right now',
+  'flavor.now': 'Can run',
   'flavor.spec': 'Spec',
   'flavor.title': 'Flavor',
 
@@ -238,7 +238,7 @@ export const en = {
   'member.roleHint': 'A role holds here and in everything below.',
 
   'model.about': 'Registered models with their versions, metrics and where they come from.',
-  'model.deleteText': 'All {count} versions are deleted. Endpoints that serve them must be stopped first.',
+  'model.deleteText': 'Every version of it ({count}) is deleted. Endpoints that serve them must be stopped first.',
   'model.deleteTitle': 'Delete the model {name}?',
   'model.deleteVersionText': 'The version and its files are deleted.',
   'model.deleteVersionTitle': 'Delete version {version} of {name}?',
@@ -262,6 +262,7 @@ export const en = {
   'model.versions': 'Versions',
   'model.which': 'Which model',
 
+  'monitor.core': '{used} / {total} core',
   'monitor.cores': '{used} / {total} cores',
   'monitor.notRunning': 'It does not run; there is nothing to measure.',
 
@@ -302,7 +303,6 @@ export const en = {
   'profile.many': 'Profiles',
   'profile.ready': 'ready now',
   'profile.title': 'Profile',
-  'profile.wait': 'queued when full',
 
   'queue.position': 'no. {position}',
 

@@ -48,8 +48,8 @@ export const zhCN: Record<keyof typeof en, string> = {
   'class.stoppedAll': '正在停止 {count} 个开发环境',
   'class.title': '班级',
 
-  'effect.now': '立即启动。',
-  'effect.queue': '目前没有空闲资源：将排队并自动启动。',
+  'effect.absent': '本机没有这种算力，无法在此运行。',
+  'effect.now': '有空闲资源即启动。',
   'effect.uses': '使用 {spec}，{cost}。',
 
   'endpoint.about': '在自己的地址上响应请求的模型。',
@@ -141,10 +141,10 @@ export const zhCN: Record<keyof typeof en, string> = {
   'filter.mine': '我的',
 
   'flavor.architecture': '架构',
-  'flavor.free': '空闲',
-  'flavor.full': '繁忙',
+  'flavor.absent': '本机没有',
+  'flavor.here': '本机可用',
   'flavor.many': '算力规格',
-  'flavor.now': '当前',
+  'flavor.now': '能否运行',
   'flavor.spec': '规格',
   'flavor.title': '算力规格',
 
@@ -264,6 +264,7 @@ export const zhCN: Record<keyof typeof en, string> = {
   'model.versions': '版本数',
   'model.which': '选择模型',
 
+  'monitor.core': '{used} / {total} 核',
   'monitor.cores': '{used} / {total} 核',
   'monitor.notRunning': '未在运行，没有可监控的内容。',
 
@@ -304,7 +305,6 @@ export const zhCN: Record<keyof typeof en, string> = {
   'profile.many': '实验模板',
   'profile.ready': '可立即启动',
   'profile.title': '实验模板',
-  'profile.wait': '资源已满时排队',
 
   'queue.position': '第 {position} 位',
 

@@ -141,7 +141,7 @@ function NodeCard({ node, short }: { node: Node; short?: boolean }): JSX.Element
   return (
     <Card title={node.name}>
       <div className="lt-bars">
-        <Bar neutral label={t('resource.cpu')} used={node.cpu.used} total={node.cpu.total} text={t('monitor.cores', { used: trim(node.cpu.used), total: trim(node.cpu.total) })} />
+        <Bar neutral label={t('resource.cpu')} used={node.cpu.used} total={node.cpu.total} text={t(node.cpu.total === 1 ? 'monitor.core' : 'monitor.cores', { used: trim(node.cpu.used), total: trim(node.cpu.total) })} />
         <Bar label={t('resource.memory')} used={node.memory.used} total={node.memory.total} text={shareText(node.memory, 'bytes')} />
         <Bar label={t('resource.disk')} used={node.disk.used} total={node.disk.total} text={shareText(node.disk, 'bytes')} />
       </div>
@@ -402,7 +402,7 @@ function CatalogueSection(): JSX.Element {
                 { id: 'spec', title: t('flavor.spec'), cell: flavor => <>{spec(flavor, words)} {flavor.simulated && <span className="lt-badge">{t('gpu.simulated')}</span>}</> },
                 { id: 'disk', title: t('resource.disk'), right: true, cell: flavor => (flavor.disk ? bytes(flavor.disk) : '–') },
                 { id: 'architecture', title: t('flavor.architecture'), cell: flavor => flavor.architecture || '–' },
-                { id: 'now', title: t('flavor.now'), cell: flavor => <span className="lt-state"><span className={`lt-dot lt-dot-${flavor.available_now ? 'green' : 'amber'}`} aria-hidden="true" />{flavor.available_now ? t('flavor.free') : t('flavor.full')}</span> },
+                { id: 'now', title: t('flavor.now'), cell: flavor => <span className="lt-state"><span className={`lt-dot lt-dot-${flavor.available_now ? 'green' : 'grey'}`} aria-hidden="true" />{flavor.available_now ? t('flavor.here') : t('flavor.absent')}</span> },
                 { id: 'price', title: t('field.price'), right: true, cell: flavor => price(flavor.price_micro_per_hour, flavor.currency, words) }
               ]}
             />

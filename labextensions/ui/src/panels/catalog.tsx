@@ -46,7 +46,7 @@ export function RunPlace(props: { value: Place2Run; onChange: (value: Place2Run)
   const allowedImages = (images.data?.items ?? []).filter(image => !chosen.profile?.images?.length || chosen.profile.images.includes(image.name) || image.name === chosen.image);
   const flavorChoices: Choice[] = allowedFlavors.map(flavor => ({
     value: flavor.name,
-    label: `${title(flavor.title, flavor.name)} — ${spec(flavor, words)}${flavor.simulated ? ` (${t('gpu.simulated')})` : ''} — ${price(flavor.price_micro_per_hour, flavor.currency, words)}`
+    label: `${title(flavor.title, flavor.name)} — ${spec(flavor, words)}${flavor.simulated ? ` (${t('gpu.simulated')})` : ''} — ${flavor.available_now ? price(flavor.price_micro_per_hour, flavor.currency, words) : t('flavor.absent')}`
   }));
   const imageChoices: Choice[] = allowedImages.map(image => ({
     value: image.name,
@@ -89,6 +89,7 @@ function ProfileCard(props: { profile: Profile; flavor?: Flavor; image?: Image; 
   const { profile, flavor, image } = props;
   const words = useWords();
   const { t, title } = words;
+  const absent = flavor !== undefined && !flavor.available_now;
   return (
     <label className={`lt-profile ${props.chosen ? 'lt-profile-chosen' : ''}`}>
       <input type="radio" name="profile" checked={props.chosen} onChange={props.onChoose} />
@@ -105,8 +106,8 @@ function ProfileCard(props: { profile: Profile; flavor?: Flavor; image?: Image; 
         </span>
         <span className="lt-profile-foot">
           <span className="lt-state">
-            <span className={`lt-dot lt-dot-${profile.ready ? 'green' : 'amber'}`} aria-hidden="true" />
-            {profile.ready ? t('profile.ready') : image && image.state !== 'ready' ? t('profile.firstBuild') : t('profile.wait')}
+            <span className={`lt-dot lt-dot-${absent ? 'grey' : profile.ready ? 'green' : 'amber'}`} aria-hidden="true" />
+            {absent ? t('flavor.absent') : profile.ready ? t('profile.ready') : t('profile.firstBuild')}
           </span>
           <span className="lt-number">{flavor ? price(flavor.price_micro_per_hour, flavor.currency, words) : ''}</span>
         </span>
@@ -124,7 +125,7 @@ export function Effect({ flavor: name, count = 1 }: { flavor: string; count?: nu
   const cost = price(flavor.price_micro_per_hour * count, flavor.currency, words);
   return (
     <p className="lt-effect" aria-live="polite">
-      {t('effect.uses', { spec: `${count > 1 ? `${count} × ` : ''}${spec(flavor, words)}`, cost })} {flavor.available_now ? t('effect.now') : t('effect.queue')}
+      {t('effect.uses', { spec: `${count > 1 ? `${count} × ` : ''}${spec(flavor, words)}`, cost })} {flavor.available_now ? t('effect.now') : t('effect.absent')}
     </p>
   );
 }

@@ -2,7 +2,7 @@
 import { useState } from 'react';
 
 import { STEADY, useChange, useList, useMe, useOne, usePlace } from '../context';
-import { duration, money } from '../format';
+import { decimals, duration, money } from '../format';
 import { useWords } from '../i18n';
 import { Actions, Button, CopyButton, Link, type Action } from '../parts/buttons';
 import { Dialog, useConfirm } from '../parts/dialog';
@@ -83,6 +83,7 @@ export function EndpointTable({ who, filters }: { who: 'me' | 'all'; filters?: R
   const query = useEndpoints({ ...state.params, user: who === 'all' ? '' : 'me' });
   const [token, setToken] = useState<string | null>(null);
   const actions = useEndpointActions(setToken);
+  const digits = decimals(query.data?.items.map(one => one.cost_micro) ?? []);
   const columns: Column<Endpoint>[] = [
     { id: 'name', title: t('field.name'), grow: true, by: one => one.name, cell: one => <Link to={`/endpoints/${one.id}`}>{one.name}</Link> },
     { id: 'user', title: t('field.user'), by: one => one.user, cell: one => one.user, extra: who === 'me' },
@@ -91,7 +92,7 @@ export function EndpointTable({ who, filters }: { who: 'me' | 'all'; filters?: R
     { id: 'instances', title: t('endpoint.instances'), right: true, by: one => one.instances, cell: one => `${one.ready_instances} / ${one.instances}` },
     { id: 'flavor', title: t('flavor.title'), by: one => one.flavor, cell: one => titles.flavor(one.flavor) },
     { id: 'tenant', title: t('tenant.title'), by: one => one.tenant, cell: one => one.tenant, extra: true },
-    { id: 'cost', title: t('field.cost'), right: true, by: one => one.cost_micro, cell: one => money(one.cost_micro, one.currency) },
+    { id: 'cost', title: t('field.cost'), right: true, by: one => one.cost_micro, cell: one => money(one.cost_micro, one.currency, digits) },
     { id: 'started', title: t('field.since'), right: true, by: one => one.started_at, cell: one => <Age at={one.started_at ?? one.created_at} /> }
   ];
   return (
@@ -222,7 +223,7 @@ export function NewEndpointPage(): JSX.Element {
               <div className="lt-form-foot">
                 <Effect flavor={flavor || cheapest(flavors)} count={instances ?? 1} />
                 <Button kind="primary" submit busy={publish.isPending} disabled={!model}>
-                  {t('endpoint.publish')}
+                  {t('endpoint.publishIt')}
                 </Button>
               </div>
             </form>

@@ -2,7 +2,7 @@
 import { useState } from 'react';
 
 import { STEADY, useChange, useList, useMe, useOne, usePlace } from '../context';
-import { commandLine, metric, money, splitCommand } from '../format';
+import { commandLine, decimals, metric, money, splitCommand } from '../format';
 import { useWords } from '../i18n';
 import { Actions, Button, CopyButton, Link, type Action } from '../parts/buttons';
 import { useBulk } from '../parts/bulk';
@@ -90,6 +90,7 @@ export function JobTable({ who, filters }: { who: 'me' | 'all'; filters?: React.
       bulk({ label: t('action.delete'), text: t('job.deleteText'), nameOf, danger: true, rows: rows.filter(job => isFinal(job.phase)), run: (client, job) => client.send('DELETE', 'training', `jobs/${job.id}`) })
     ];
   };
+  const digits = decimals(query.data?.items.map(job => job.cost_micro) ?? []);
   const columns: Column<Job>[] = [
     { id: 'id', title: '#', right: true, by: job => job.id, cell: job => job.id },
     { id: 'name', title: t('field.name'), grow: true, by: job => job.name, cell: job => <Link to={`/jobs/${job.id}`}>{job.name}</Link> },
@@ -99,7 +100,7 @@ export function JobTable({ who, filters }: { who: 'me' | 'all'; filters?: React.
     { id: 'image', title: t('image.title'), by: job => job.image, cell: job => titles.image(job.image), extra: true },
     { id: 'tenant', title: t('tenant.title'), by: job => job.tenant, cell: job => job.tenant, extra: true },
     { id: 'took', title: t('field.took'), right: true, by: job => job.duration_seconds, cell: job => <Took from={job.started_at} to={job.ended_at} seconds={job.duration_seconds} /> },
-    { id: 'cost', title: t('field.cost'), right: true, by: job => job.cost_micro, cell: job => money(job.cost_micro, job.currency) },
+    { id: 'cost', title: t('field.cost'), right: true, by: job => job.cost_micro, cell: job => money(job.cost_micro, job.currency, digits) },
     { id: 'created_at', title: t('field.created'), right: true, by: job => job.created_at, cell: job => <Age at={job.created_at} /> }
   ];
   return (

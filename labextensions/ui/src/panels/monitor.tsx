@@ -24,7 +24,7 @@ export function Monitor({ kind, id, running }: { kind: 'environment' | 'job' | '
       {now => (
         <>
           <div className="lt-bars">
-            <Bar neutral label={t('resource.cpu')} used={now.cpu_cores} total={now.cpu_limit || null} text={t('monitor.cores', { used: trim(now.cpu_cores), total: now.cpu_limit ? trim(now.cpu_limit) : '∞' })} />
+            <Bar neutral label={t('resource.cpu')} used={now.cpu_cores} total={now.cpu_limit || null} text={t(now.cpu_limit === 1 ? 'monitor.core' : 'monitor.cores', { used: trim(now.cpu_cores), total: now.cpu_limit ? trim(now.cpu_limit) : '∞' })} />
             <Bar label={t('resource.memory')} used={now.memory} total={now.memory_limit || null} text={now.memory_limit ? shareText({ used: now.memory, total: now.memory_limit }, 'bytes') : bytes(now.memory)} />
             <Bar label={t('resource.disk')} used={now.disk} total={now.disk_limit || null} text={now.disk_limit ? shareText({ used: now.disk, total: now.disk_limit }, 'bytes') : bytes(now.disk)} />
           </div>

@@ -2,7 +2,7 @@
 import { useState } from 'react';
 
 import { may, useClient, useList, useMe, useOne, usePlace } from '../context';
-import { duration, money } from '../format';
+import { decimals, duration, money } from '../format';
 import { useWords } from '../i18n';
 import { Button, Link } from '../parts/buttons';
 import { Card, Page } from '../parts/layout';
@@ -124,6 +124,7 @@ function Lines({ lines, month, currency, whole }: { lines: BillLine[]; month: st
   const titles = useTitles();
   const [open, setOpen] = useState<string | null>(null);
   const columns = whole ? 7 : 6;
+  const digits = decimals(lines.map(line => line.cost_micro));
   return (
     <div className="lt-table-frame">
       <table className="lt-table" aria-label={t('usage.lines')}>
@@ -156,7 +157,7 @@ function Lines({ lines, month, currency, whole }: { lines: BillLine[]; month: st
                 <td>{titles.flavor(line.flavor)}</td>
                 <td className="lt-right">{duration(line.seconds, words)}</td>
                 <td className="lt-right">{line.intervals}</td>
-                <td className="lt-right">{money(line.cost_micro, currency)}</td>
+                <td className="lt-right">{money(line.cost_micro, currency, digits)}</td>
               </tr>,
               ...(open === line.key
                 ? [
@@ -191,7 +192,7 @@ function Intervals({ line, month, currency }: { line: BillLine; month: string; c
             { id: 'seconds', title: t('usage.time'), right: true, cell: row => duration(row.seconds, words) },
             { id: 'price', title: t('field.price'), right: true, cell: row => t('price.hour', { price: money(row.price_micro_per_hour, currency) }) },
             { id: 'since', title: t('price.validFrom'), cell: row => <Moment at={row.price_valid_from} /> },
-            { id: 'cost', title: t('field.cost'), right: true, cell: row => money(row.cost_micro, currency) }
+            { id: 'cost', title: t('field.cost'), right: true, cell: row => money(row.cost_micro, currency, 4) }
           ]}
         />
       )}
