@@ -12,7 +12,9 @@ from tests.backends.support import RunningForkServer
 
 
 def make_data_folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="lt")) / "data"  # short: paths of unix sockets hold 108 bytes
+    folder = Path(tempfile.mkdtemp(prefix="lt"))  # short: paths of unix sockets hold 108 bytes
+    folder.chmod(0o711)  # as root people have accounts of their own, which without namespaces must get through to their homes
+    return folder / "data"
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,13 @@ def test_odd_names_are_kept_as_they_are(api: Api, name: str) -> None:
     assert other is None or other.json()["slug"] != slug
 
 
+def test_a_slug_reads_like_the_name_while_nobody_has_it(api: Api) -> None:
+    slugs = [api.post("/tenants", "ada", json={"name": name, "parent": "school"}).json()["slug"] for name in ("ML 1", "ml 1", "ML 三")]
+    assert slugs[0] == "ml-1"
+    assert all(slug.startswith("ml-") and slug != "ml-1" for slug in slugs[1:])
+    assert len(set(slugs)) == 3
+
+
 @pytest.mark.parametrize(
     ("name", "words"), [("", "is empty"), ("   ", "is empty"), ("a" * 300, "300 characters"), ("a\x00b", "control character")]
 )

@@ -20,5 +20,7 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def _load_jupyter_server_extension(server_app: ServerApp) -> None:
     from ltai_lab.handlers import make_handlers
+    from ltai_lab.language import follow_the_person
 
+    follow_the_person()
     server_app.web_app.add_handlers(".*$", make_handlers(server_app.web_app.settings["base_url"]))

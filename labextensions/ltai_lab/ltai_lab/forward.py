@@ -1,8 +1,7 @@
 """Hands a tornado request on to another HTTP server, both bodies streamed, and gives up when the caller leaves.
 
-The console (ltai_services/console/forward.py) carries the same file, because neither package needs the other;
-tests/front/test_forward.py keeps the two alike. tornado's own client is not used: it cannot be cancelled, so
-every closed log page would leave a connection behind.
+The console uses it too. tornado's own client is not used: it cannot be cancelled, so every closed log page would
+leave a connection behind.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ const plugin: JupyterFrontEndPlugin<ILtai> = {
     info.then(told => (consoleUrl = told.console)).catch(() => undefined);
 
     let wish = 'auto';
-    const language = (): Language => languageOf(wish !== 'auto' ? wish : translator?.languageCode && translator.languageCode !== 'en' ? translator.languageCode : navigatorWish(translator));
+    const language = (): Language => languageOf(wish !== 'auto' ? wish : translator?.languageCode);
     const words = (): ReturnType<typeof makeWords> => makeWords(language());
     settings
       ?.load(plugin.id)
@@ -100,12 +100,6 @@ const plugin: JupyterFrontEndPlugin<ILtai> = {
     return ltai;
   }
 };
-
-/** JupyterLab without a language pack says "en" whatever the person reads; then the console's choice in this browser counts. */
-function navigatorWish(translator: ITranslator | null): string {
-  const chosen = /(?:^|;\s*)ltai_lang=([^;]*)/.exec(document.cookie)?.[1];
-  return chosen ?? translator?.languageCode ?? 'en';
-}
 
 function iconOf(path: string): LabIcon {
   const icons: Record<string, LabIcon> = { environments: environmentIcon, jobs: jobIcon, models: modelIcon, endpoints: endpointIcon, usage: usageIcon };

@@ -10,9 +10,9 @@ import json
 import logging
 from typing import Any
 
+from ltai_lab.forward import Body, Target, Unreachable, forward, path_behind
 from tornado import web
 
-from ltai_services.console.forward import Body, Target, Unreachable, forward, path_behind
 from ltai_services.console.login import SignedInHandler
 
 log = logging.getLogger("ltai.console")

@@ -41,6 +41,14 @@ from ltai_services.tenancy.models import (
 SLUG = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
 
 
+def free_slug(tx: Connection, name: str) -> str:
+    """``ML 1`` becomes ``ml-1``; with a hash when another tenant has that already or letters were lost."""
+    readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if name.isascii() and SLUG.fullmatch(readable) and store.find_tenant(tx, readable) is None:
+        return readable
+    return make_slug(name)
+
+
 class TenancyService:
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
