@@ -12,8 +12,10 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run test test-fast check bench docs clean setup setup-dev format migration
 
+# by the shell's hand: a folder's name may have spaces and quotes
+run: export LTAI_RUN_DATA := $(DATA)
 run: setup
-	@exec $(BIN)/ltai start --demo --simulated-gpus 2 --port $(PORT) --data $(DATA)
+	@exec $(BIN)/ltai start --demo --simulated-gpus 2 --port $(PORT) --data "$$LTAI_RUN_DATA"
 
 setup: $(STAMPS)/app
 	@$(BIN)/python labextensions/install.py

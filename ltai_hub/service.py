@@ -20,6 +20,7 @@ from importlib.metadata import entry_points
 import uvicorn
 from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
@@ -112,7 +113,8 @@ def build_app(specs: Sequence[ServiceSpec], platform: Platform) -> Starlette:
     for name, (spec, parts) in made.items():
         mounts += [Mount(f"/services/{name}/{path}", app) for path, app in parts.mounts.items()]
         mounts.append(Mount(f"/services/{name}", make_service_app(spec, parts, platform)))
-    return Starlette(routes=[Route("/services/health", health), *mounts], lifespan=lifespan)
+    handlers = {HTTPException: problems.on_http}
+    return Starlette(routes=[Route("/services/health", health), *mounts], lifespan=lifespan, exception_handlers=handlers)
 
 
 async def wait_until_public(proxy: ProxyApi, names: Sequence[str]) -> None:

@@ -23,7 +23,10 @@ def check_user_name(name: str) -> str:
 
 
 def check_title(text: str, what: str, longest: int = LONGEST_NAME) -> str:
-    """A name shown to people, kept as typed (emoji, quotes and < > included). Raises BadInput for empty, too long, control characters."""
+    """A name shown to people, kept as typed (emoji, quotes and < > included).
+
+    Raises BadInput for empty, too long or invisible ones, and for control characters.
+    """
     name = text.strip()
     if not name:
         raise BadInput(f"the name of the {what} is empty; type at least one character")
@@ -31,6 +34,8 @@ def check_title(text: str, what: str, longest: int = LONGEST_NAME) -> str:
         raise BadInput(f"the name of the {what} has {len(name)} characters; at most {longest} are allowed")
     if any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
         raise BadInput(f"the name of the {what} has a control character or half a surrogate pair; remove it")
+    if all(unicodedata.category(c)[0] in "CZM" for c in name):
+        raise BadInput(f"the name of the {what} has no visible character; type at least one")
     return name
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 log = logging.getLogger("ltai.controllers")
+LOG_SECONDS = 60.0
 
 
 class Controller(ABC):
@@ -21,10 +25,21 @@ class Controller(ABC):
     def __init__(self) -> None:
         self._hint = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._silent_until: dict[str, float] = {}
 
     @abstractmethod
     async def pass_once(self) -> None:
         """One look and one step for everything; running it twice changes nothing more."""
+
+    @contextmanager
+    def apart(self, what: str) -> Iterator[None]:
+        """One thing that fails is logged, once a minute, and holds up no other."""
+        try:
+            yield
+        except Exception:
+            if time.monotonic() >= self._silent_until.get(what, 0):
+                log.exception("%s failed", what)
+                self._silent_until[what] = time.monotonic() + LOG_SECONDS
 
     def poke(self) -> None:
         """Something changed. May be called from any thread."""

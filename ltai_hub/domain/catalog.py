@@ -123,6 +123,11 @@ class Catalog:
     def get_flavor(self, name: str) -> Flavor:
         return _get(self.flavors, name, "flavor")
 
+    def resources_of(self, flavor: str) -> Resources:
+        """For what runs already: of a flavor that was taken out nothing is known any more, and it can still be ended."""
+        known = self.flavors.get(flavor)
+        return known.resources if known else Resources(cpu=0, memory=0)
+
     def get_image(self, name: str) -> Image:
         return _get(self.images, name, "image")
 

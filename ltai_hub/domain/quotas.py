@@ -104,6 +104,12 @@ def decide(queue: Sequence[Waiting]) -> list[Decision]:
             decisions.append(Decision(ask.reservation, True, None, ""))
             continue
         position = 1 + max(claimed.get(limit.key, 0) for limit in blocked)
+        never = too_big(ask.amounts, blocked)
+        if never is not None:
+            # the limit was lowered while it waited; whoever comes after must not wait for what cannot happen
+            reason = never.never_fits(ask.amounts[never.resource])
+            decisions.append(Decision(ask.reservation, False, position, reason))
+            continue
         for limit in blocked:
             claimed[limit.key] = max(claimed.get(limit.key, 0) + 1, position)
         first = blocked[0]

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from ltai_hub.db.engine import Database
 from ltai_hub.domain.catalog import Catalog
 from ltai_hub.domain.tenants import Person
-from ltai_hub.domain.workloads import Kind, Phase, Resources
+from ltai_hub.domain.workloads import Kind, Phase
 from ltai_hub.environments import store
 from ltai_hub.environments.store import Choice, Environment
 from ltai_hub.errors import BadInput
@@ -134,13 +134,8 @@ class Records:
         with self.database.reading() as tx:
             return store.find(tx, user, server)
 
-    def _resources(self, flavor: str) -> Resources:
-        """Of a flavor that was taken out of the catalogue nothing is known any more; its row can still be ended."""
-        known = self.catalog.flavors.get(flavor)
-        return known.resources if known else Resources(cpu=0, memory=0)
-
     def _subject(self, row: Environment) -> Subject:
-        return Subject(Kind.ENVIRONMENT, row.run_id, row.name, row.user, row.tenant, row.flavor, self._resources(row.flavor))
+        return Subject(Kind.ENVIRONMENT, row.run_id, row.name, row.user, row.tenant, row.flavor, self.catalog.resources_of(row.flavor))
 
     def _ask(self, row: Environment) -> Ask:
-        return Ask(Kind.ENVIRONMENT, row.run_id, row.user, row.tenant, row.flavor, self._resources(row.flavor))
+        return Ask(Kind.ENVIRONMENT, row.run_id, row.user, row.tenant, row.flavor, self.catalog.resources_of(row.flavor))

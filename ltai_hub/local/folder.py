@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import sys
 from pathlib import Path
 
 from ltai_hub.errors import ConfigProblem
@@ -12,12 +13,15 @@ from ltai_hub.paths import DataFolder
 from ltai_hub.units import format_bytes
 
 LEAST_FREE = 64 << 20
+# bytes of a unix socket's path, without the zero at its end
+LONGEST_SOCKET = 107 if sys.platform == "linux" else 103
 FOLDERS = ("hub", "homes", "courses", "images", "logs", "mlflow/artifacts", "run/workloads")
 
 
 def open_folder(folder: DataFolder) -> int:
     """Make it where it is missing and lock it for this process; returns the lock's descriptor. Raises ConfigProblem."""
     root = folder.root
+    check_length(folder)
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -36,6 +40,17 @@ def open_folder(folder: DataFolder) -> int:
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
     return lock
+
+
+def check_length(folder: DataFolder) -> None:
+    """Raises ConfigProblem where the kernel has no room for the path of a socket."""
+    longest = max(len(os.fsencode(socket)) for socket in (folder.fork_socket, folder.mlflow_socket))
+    if longest > LONGEST_SOCKET:
+        most = LONGEST_SOCKET - (longest - len(os.fsencode(folder.root)))
+        raise ConfigProblem(
+            f"the path of the data folder is {len(os.fsencode(folder.root))} bytes long and sockets below it allow {most}; "
+            f"choose a shorter one with --data ({folder.root})"
+        )
 
 
 def check_room(root: Path) -> None:

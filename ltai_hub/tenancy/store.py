@@ -322,8 +322,8 @@ def find_open(tx: Connection, kind: str, noun_id: str) -> Reservation | None:
 
 
 def waiting_reservations(tx: Connection) -> list[Reservation]:
-    """The queue, first come first."""
-    query = select(reservations).where(reservations.c.state == WAITING).order_by(reservations.c.asked_at, reservations.c.id)
+    """The queue in the order of admission; clocks of several processes would not agree on who came first."""
+    query = select(reservations).where(reservations.c.state == WAITING).order_by(reservations.c.id)
     return [_reservation(row) for row in tx.execute(query).mappings()]
 
 

@@ -15,6 +15,8 @@ from ltai_hub.tenancy import store
 from ltai_hub.web.callers import Caller, bearer_token, check_service
 
 T = TypeVar("T")
+# what the database and files take for a number
+LARGEST = 2**63 - 1
 
 
 async def logged_in(request: Request) -> Caller:
@@ -48,7 +50,7 @@ def _holds(request: Request, caller: Caller, action: str) -> bool:
 @dataclass(frozen=True)
 class Paging:
     limit: Annotated[int, Query(ge=1, le=1000, description="rows at most")] = 100
-    offset: Annotated[int, Query(ge=0, description="rows to leave out at the beginning")] = 0
+    offset: Annotated[int, Query(ge=0, le=LARGEST, description="rows to leave out at the beginning")] = 0
     q: Annotated[str, Query(max_length=200, description="text to search")] = ""
 
 

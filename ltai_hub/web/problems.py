@@ -46,6 +46,14 @@ def reply(request: Request, status: int, code: str, detail: str, **more: Any) ->
     return JSONResponse({**body, "request_id": request_id, **more}, status, media_type="application/problem+json")
 
 
+async def on_http(request: Request, error: Exception) -> JSONResponse:
+    """What the framework itself refuses: no such path, or not with this method."""
+    if not isinstance(error, HTTPException):
+        raise TypeError("registered for HTTPException only") from error
+    code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http")
+    return reply(request, error.status_code, code, str(error.detail))
+
+
 def install(app: FastAPI) -> None:
     """Register the handlers on an app."""
     app.add_middleware(RequestIds)
@@ -66,10 +74,12 @@ def install(app: FastAPI) -> None:
         detail = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
         return reply(request, 400, "bad-input", detail, errors=found)
 
-    @app.exception_handler(HTTPException)
-    async def on_http(request: Request, error: HTTPException) -> JSONResponse:
-        code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http")
-        return reply(request, error.status_code, code, str(error.detail))
+    app.add_exception_handler(HTTPException, on_http)
+
+    @app.exception_handler(UnicodeEncodeError)
+    async def on_half_pair(request: Request, error: UnicodeEncodeError) -> JSONResponse:
+        """JSON can spell half a surrogate pair ("\\ud800"), which no text has and nothing can keep."""
+        return reply(request, 400, "bad-input", "the request has half a surrogate pair in a text; remove it")
 
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> JSONResponse:

@@ -7,8 +7,18 @@ from collections.abc import Callable
 
 from ltai_hub.catalog.image_state import ImagePhase, ImageState
 from ltai_hub.catalog.images import build_image, image_state
-from ltai_hub.errors import BadWorkload, Problem
+from ltai_hub.domain.catalog import Catalog
+from ltai_hub.errors import BadWorkload, NotFound, Problem
 from ltai_hub.service import Platform
+
+
+def check_catalog(catalog: Catalog, flavor: str, image: str) -> None:
+    """It may have waited while rows were taken out. Raises BadWorkload."""
+    try:
+        catalog.get_flavor(flavor)
+        catalog.get_image(image)
+    except NotFound as problem:
+        raise BadWorkload(f"{problem.message}; it was taken out of the catalogue") from problem
 
 
 async def ensure_image(platform: Platform, name: str, say: Callable[[str], None]) -> None:

@@ -149,7 +149,7 @@ class Registry:
         try:
             text = await self._tracking.read_artifact(workspace, path, {"artifact_file_path": "MLmodel"})
             found = yaml.safe_load(text)
-        except (NotFound, BadInput, yaml.YAMLError):
+        except (NotFound, BadInput, yaml.YAMLError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -200,11 +200,21 @@ def make_version(raw: Mapping[str, Any], aliases: Mapping[str, Sequence[str]] | 
 
 def framework_in(mlmodel: Mapping[str, Any]) -> Framework:
     """The first flavor that is not the generic one: sklearn 1.9.1."""
-    flavors = mlmodel.get("flavors") or {}
+    flavors = flavors_in(mlmodel)
     for name, details in flavors.items():
         if name != "python_function":
-            return Framework(name, str((details or {}).get(f"{name}_version", "")))
-    return Framework("python_function" if flavors else "", str(mlmodel.get("mlflow_version", "")) if flavors else "")
+            return Framework(name[:100], _word(details.get(f"{name}_version")) if isinstance(details, dict) else "")
+    return Framework("python_function" if flavors else "", _word(mlmodel.get("mlflow_version")) if flavors else "")
+
+
+def flavors_in(mlmodel: Mapping[str, Any]) -> dict[str, Any]:
+    """{} where somebody wrote something else there by hand."""
+    found = mlmodel.get("flavors")
+    return {name: details for name, details in found.items() if isinstance(name, str)} if isinstance(found, dict) else {}
+
+
+def _word(value: Any) -> str:
+    return str(value)[:100] if isinstance(value, str | int | float) else ""
 
 
 def quoted(text: str) -> str:

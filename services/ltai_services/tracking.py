@@ -24,6 +24,8 @@ WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
 HOST = "127.0.0.1"
 ENDED = ("FINISHED", "FAILED", "KILLED")
 MANY = 1000
+# people write these files; the platform reads small ones only
+LARGEST_ARTIFACT = 4 << 20
 
 PROBLEMS: dict[str, type[Problem]] = {
     "RESOURCE_DOES_NOT_EXIST": NotFound,
@@ -123,14 +125,20 @@ class Tracking:
         raise mlflow_problem(reply)
 
     async def read_artifact(self, workspace: str, path: str, query: Mapping[str, str]) -> bytes:
-        """A file of a run or model; ``path`` as the UI asks for it, below the prefix."""
+        """A small file of a run or model; ``path`` as the UI asks for it, below the prefix. Raises BadInput for a large one."""
+        content = b""
         try:
-            reply = await self._client.get(path, params=query, headers={WORKSPACE_HEADER: workspace})
+            async with self._client.stream("GET", path, params=query, headers={WORKSPACE_HEADER: workspace}) as reply:
+                if not reply.is_success:
+                    await reply.aread()
+                    raise mlflow_problem(reply)
+                async for chunk in reply.aiter_bytes():
+                    content += chunk
+                    if len(content) > LARGEST_ARTIFACT:
+                        raise BadInput(f"the file {path} is larger than {LARGEST_ARTIFACT >> 20} MiB")
         except httpx.HTTPError as error:
             raise Unavailable(f"the experiment tracker (MLflow) does not answer ({type(error).__name__})") from error
-        if not reply.is_success:
-            raise mlflow_problem(reply)
-        return reply.content
+        return content
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -173,6 +181,19 @@ def mlflow_problem(reply: httpx.Response) -> Problem:
         error = {}
     kind = PROBLEMS.get(str(error.get("error_code", "")), NotFound if reply.status_code == 404 else Unavailable)
     return kind(str(error.get("message") or f"the experiment tracker (MLflow) answered {reply.status_code}"))
+
+
+def metrics_of(run: Mapping[str, Any]) -> dict[str, float]:
+    """The latest of each, without those that are no number: a loss that grew beyond all bounds is NaN, and JSON has none."""
+    found = run.get("data", {}).get("metrics", [])
+    return {str(m["key"]): float(m["value"]) for m in found if is_finite(m["value"])}
+
+
+def is_finite(value: Any) -> bool:
+    try:
+        return abs(float(value)) < float("inf")
+    except (TypeError, ValueError):
+        return False
 
 
 def to_pairs(values: Mapping[str, str]) -> list[dict[str, str]]:

@@ -106,3 +106,20 @@ def test_of_a_development_folder_only_packages_are_shown(tmp_path: Path) -> None
     (site / "_dev.pth").write_text(f"{checkout}\n")
     shown = [grant.target for grant in environment_grants(tmp_path / "venv", str(checkout / ".ltai"))]
     assert shown == [str(checkout / "package"), str(tmp_path / "venv")]
+
+
+def test_an_interpreter_reached_over_links_shows_its_installation_and_no_home(tmp_path: Path) -> None:
+    for folder in ("home/bin", "python/bin", "python/lib/python3.11", "venv/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "python/lib/python3.11/os.py").touch()
+    (tmp_path / "python/bin/python3.11").touch()
+    (tmp_path / "home/bin/python3").symlink_to(tmp_path / "python/bin/python3.11")
+    (tmp_path / "venv/bin/python").symlink_to(tmp_path / "home/bin/python3")
+    shown = [grant.target for grant in environment_grants(tmp_path / "venv", str(tmp_path / "data"))]
+    assert shown == [str(tmp_path / name) for name in ("home/bin/python3", "python", "venv")]
+
+
+def test_the_systems_interpreter_does_not_show_the_whole_machine(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").symlink_to("/bin/python3")
+    assert [grant.target for grant in environment_grants(tmp_path, str(tmp_path / "data"))] == [str(tmp_path)]

@@ -341,6 +341,8 @@ class ServiceHandler(web.RequestHandler):
                 return self.problem(400, "bad-input", "there is no folder nowhere in your home", errors=errors)
             if body.get("flavor") == "gpu-2":
                 return self.problem(409, "over-quota", "ml-101 asked for 2 GPUs but may have 1; stop a job or ask for more")
+            self.finish(json.dumps(make_job(0)))
+            return
         self.finish(json.dumps(services.answer(service, path, query)))
 
     get = post = put = patch = delete = answer

@@ -273,6 +273,13 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, data: str) -
     assert "cannot be written" in refused(Path(data), tmp_path, "--port", str(free_port()))
 
 
+def test_a_folder_whose_sockets_would_have_too_long_paths_is_refused(tmp_path: Path) -> None:
+    deep = tmp_path / ("a" * 60) / ("数" * 20)
+    said = refused(deep, tmp_path, "--port", str(free_port()))
+    assert "choose a shorter one with --data" in said
+    assert not deep.parent.exists()
+
+
 def test_a_broken_catalogue_is_refused_and_nothing_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = tmp_path / "catalog"
     catalog.mkdir()

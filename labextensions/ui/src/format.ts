@@ -4,9 +4,10 @@ import type { Flavor } from './types';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
-/** 1610612736 → "1.5 GiB"; a shared unit for "used of total" can be forced by `like`. */
+/** 1610612736 → "1.5 GiB"; "used of total" share the unit of `like`, unless the amount would be hard to read in it. */
 export function bytes(amount: number, like: number = amount): string {
-  const power = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, Math.abs(like))) / 10)));
+  const size = amount !== 0 && Math.abs(amount) < like / 16 ? amount : like;
+  const power = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, Math.abs(size))) / 10)));
   return `${trim(amount / 1024 ** power)} ${UNITS[power]}`;
 }
 

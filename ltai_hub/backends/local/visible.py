@@ -33,15 +33,20 @@ def without_nested(grants: Iterable[Grant]) -> list[Grant]:
 
 
 def _interpreter_folders(prefix: Path) -> Iterator[str]:
-    """Installation folders on the chain of links behind bin/python, each at its own name."""
+    """Installation folders on the chain of links behind bin/python, each at its own name; elsewhere (``~/bin``) only the link."""
     link = str(prefix / "bin" / "python")
     for _ in range(8):
         if not os.path.islink(link):
             break
         link = os.path.join(os.path.dirname(link), os.readlink(link))
         folder = os.path.dirname(os.path.dirname(os.path.normpath(link)))
-        yield folder
-        yield os.path.realpath(folder)
+        if folder == "/":  # /bin/python where /bin is a link: the system's folders are shown anyway, the rest must not be
+            continue
+        if any(Path(folder).glob("lib*/python3*/os.py")):
+            yield folder
+            yield os.path.realpath(folder)
+        elif not is_below(link, [str(prefix)]):
+            yield os.path.normpath(link)
 
 
 def _site_packages(prefix: Path) -> list[Path]:

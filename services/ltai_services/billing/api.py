@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Response, status
 from ltai_hub.web.callers import Caller
 from ltai_hub.web.dependencies import page, require, whose
 from ltai_services.billing.models import Bill, Group, NewPrice, PriceOut
-from ltai_services.billing.service import BillingService, month_bounds
+from ltai_services.billing.service import BillingService, in_utc, month_bounds
 
 BillReader = Annotated[Caller, Depends(require("bills:read"))]
 
@@ -56,5 +56,7 @@ def make_router(service: BillingService) -> APIRouter:
 
 
 def _aware(moment: datetime | None) -> datetime | None:
-    """Times without a zone are taken as UTC."""
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+    """In UTC; times without a zone are taken as UTC. Raises BadInput."""
+    if moment is None or moment.tzinfo is None:
+        return moment and moment.replace(tzinfo=UTC)
+    return in_utc(moment)

@@ -139,7 +139,7 @@ class BillingService:
             raise BadInput("valid_from has no time zone; write for example 2026-12-01T00:00:00Z")
         if valid_from < now:
             raise BadInput("valid_from lies in the past; what was used keeps the price it had")
-        price = Price(new.flavor, new.price_micro_per_hour, valid_from.astimezone(UTC))
+        price = Price(new.flavor, new.price_micro_per_hour, in_utc(valid_from))
         with self.database.transaction() as tx:
             if any(p.flavor == price.flavor and p.valid_from == price.valid_from for p in store.price_versions(tx)):
                 raise Conflict(f"{new.flavor} has a price from that moment on already; choose a later one")
@@ -190,6 +190,14 @@ def month_bounds(month: str, now: datetime) -> tuple[datetime, datetime]:
         raise BadInput(f"{shown(month)} is no month; write for example 2026-11")
     year, number = int(text[:4]), int(text[5:])
     return datetime(year, number, 1, tzinfo=UTC), datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Raises BadInput for the first and last hours of the calendar that UTC does not have."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise BadInput(f"{moment.isoformat()} lies outside the years 1 to 9999") from None
 
 
 def safe_cell(text: str) -> str:

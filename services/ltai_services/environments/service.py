@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from ltai_hub.domain.workloads import Kind, Phase
 from ltai_hub.environments import store
 from ltai_hub.environments.store import DEFAULT_NAME, Environment
-from ltai_hub.errors import Conflict
+from ltai_hub.errors import BadInput, Conflict
 from ltai_hub.metering.costs import hourly_price
 from ltai_hub.service import Platform
 from ltai_hub.slugs import check_title, make_slug
@@ -96,6 +96,8 @@ class EnvironmentService:
             return self._permitted(tx, caller, environment_id, action)
 
     def _permitted(self, tx: Connection, caller: Caller, environment_id: int, action: str) -> Environment:
+        if not 0 < environment_id < 2**63:
+            raise BadInput(f"{environment_id} is no environment number")
         row = store.get(tx, environment_id)
         permit(tx, caller, action, row.tenant, owner=row.user)
         return row

@@ -17,7 +17,7 @@ from ltai_services.models import store
 from ltai_services.models.models import ModelDetails, ModelOut, NewVersion, VersionOut
 from ltai_services.models.store import Served, SourceJob
 from ltai_services.registry import Framework, RegisteredModel, Registry, Version, check_model_name, check_version
-from ltai_services.tracking import Tracking, from_pairs
+from ltai_services.tracking import Tracking, from_pairs, is_finite, metrics_of
 
 AT_ONCE = 8
 
@@ -158,7 +158,7 @@ class ModelService:
             params=from_pairs(data.get("params")),
             source=version.source,
             run_id=version.run_id or None,
-            job_id=int(tags["ltai.job"]) if tags.get("ltai.job", "").isdecimal() else None,
+            job_id=job_number(tags.get("ltai.job", "")),
             image=tags.get("ltai.image", ""),
             flavor=tags.get("ltai.flavor", ""),
             user=tags.get("ltai.user") or tags.get("mlflow.user", ""),
@@ -194,21 +194,14 @@ def make_tags(job: SourceJob, framework: Framework, metrics: Mapping[str, float]
     }
 
 
-def metrics_of(run: Mapping[str, Any]) -> dict[str, float]:
-    return {str(m["key"]): float(m["value"]) for m in run.get("data", {}).get("metrics", []) if _is_finite(m["value"])}
+def job_number(tag: str) -> int | None:
+    """A person may write what they like into a tag."""
+    return int(tag) if tag.isdecimal() and len(tag) < 19 else None
 
 
 def tagged_metrics(tags: Mapping[str, str]) -> dict[str, float]:
     found = {name.removeprefix("metric."): value for name, value in tags.items() if name.startswith("metric.")}
-    return {name: float(value) for name, value in found.items() if _is_finite(value)}
-
-
-def _is_finite(value: Any) -> bool:
-    """JSON has no NaN."""
-    try:
-        return abs(float(value)) < float("inf")
-    except (TypeError, ValueError):
-        return False
+    return {name: float(value) for name, value in found.items() if is_finite(value)}
 
 
 def no_model(job: SourceJob, files: Sequence[str]) -> str:

@@ -51,7 +51,7 @@ class MonitorService:
         if not isinstance(backend, MeasuresUse):
             raise Unavailable("this platform's backend does not measure use")
         uses = [use for use in await backend.measure(runner.states) if use is not None]
-        resources = self.platform.catalog.get_flavor(runner.flavor).resources
+        resources = self.platform.catalog.resources_of(runner.flavor)
         return make_metrics(uses, resources, max(len(uses), 1), self.platform.clock())
 
     async def nodes(self) -> list[NodeOut]:

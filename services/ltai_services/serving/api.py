@@ -10,7 +10,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from ltai_hub.errors import BadInput
 from ltai_hub.web.callers import Caller
-from ltai_hub.web.dependencies import Page, page, require, whose
+from ltai_hub.web.dependencies import LARGEST, Page, page, require, whose
 from ltai_services.serving.models import MOST_INSTANCES, EndpointChange, EndpointOut, EndpointWithToken, NewEndpoint
 from ltai_services.serving.service import ServingService
 
@@ -59,7 +59,7 @@ def make_router(service: ServingService) -> APIRouter:
         caller: Updater,
         endpoint_id: int,
         instance: Annotated[int, Query(ge=0, lt=MOST_INSTANCES)] = 0,
-        offset: Annotated[int, Query(ge=0)] = 0,
+        offset: Annotated[int, Query(ge=0, le=LARGEST)] = 0,
         follow: bool = False,
     ) -> Response:
         found = await asyncio.to_thread(service.log_instance, caller, endpoint_id, instance)

@@ -18,7 +18,7 @@ from ltai_hub.errors import BadWorkload, NoCapacity, Problem, TryLater
 from ltai_hub.metering.phases import change_phase
 from ltai_hub.service import Platform
 from ltai_hub.tenancy.admission import admit_waiting, waiting
-from ltai_services.images import ensure_image
+from ltai_services.images import check_catalog, ensure_image
 from ltai_services.inside import inside_url
 from ltai_services.serving import store
 from ltai_services.serving.plan import (
@@ -67,15 +67,18 @@ class EndpointController(Controller):
         endpoints, instances, held = await asyncio.to_thread(self._look)
         now = self._platform.clock()
         for endpoint in endpoints:
-            if is_due(endpoint, now):
-                await asyncio.to_thread(self._stop_due, endpoint, now)
-                self.poke()
-                continue
-            mine = instances.get(endpoint.id, [])
-            plan = make_plan(endpoint, mine, endpoint.id in held, endpoint.id in self._crowded, now)
-            await self._apply(endpoint, mine, plan, now)
+            with self.apart(f"endpoint {endpoint.id}"):
+                await self._step(endpoint, instances.get(endpoint.id, []), endpoint.id in held, now)
         await self._repair_routes(endpoints, instances)
         self.interval = self._next_interval(endpoints)
+
+    async def _step(self, endpoint: Endpoint, instances: Sequence[Instance], held: bool, now: datetime) -> None:
+        if is_due(endpoint, now):
+            await asyncio.to_thread(self._stop_due, endpoint, now)
+            self.poke()
+            return
+        plan = make_plan(endpoint, instances, held, endpoint.id in self._crowded, now)
+        await self._apply(endpoint, instances, plan, now)
 
     async def settle(self) -> None:
         """Wait for the starts under way (tests, shutdown)."""
@@ -108,7 +111,8 @@ class EndpointController(Controller):
         observed = await self._platform.backend.observe([instance.backend_state or {} for instance in known])
         now = self._platform.clock()
         for instance, what in zip(known, observed, strict=True):
-            await self._on_observed(instance, what, now)
+            with self.apart(f"instance {instance.id}"):
+                await self._on_observed(instance, what, now)
 
     async def _on_observed(self, instance: Instance, observed: Observed, now: datetime) -> None:
         seen = look(instance, observed, now)
@@ -247,6 +251,7 @@ class EndpointController(Controller):
 
     async def _start_workload(self, endpoint: Endpoint, instance: Instance) -> dict[str, Any]:
         platform = self._platform
+        check_catalog(platform.catalog, endpoint.flavor, endpoint.image)
         await ensure_image(platform, endpoint.image, lambda words: self._say(endpoint, words))
         # An instance that cannot fetch its model counts as failed; while MLflow itself is starting nobody is to blame.
         await self._tracking.check()

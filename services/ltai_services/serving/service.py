@@ -25,7 +25,7 @@ from ltai_hub.tenancy.permit import default_tenant, permit, permitted_tenants
 from ltai_hub.tenancy.store import profiles_of, subtree
 from ltai_hub.web.callers import Caller
 from ltai_hub.web.dependencies import Paging, whose
-from ltai_services.registry import Registry, Version, check_version, framework_in
+from ltai_services.registry import Registry, Version, check_version, flavors_in, framework_in
 from ltai_services.serving import store
 from ltai_services.serving.models import EndpointChange, EndpointOut, EndpointWithToken, EventOut, NewEndpoint
 from ltai_services.serving.plan import stops_at
@@ -292,7 +292,7 @@ class ServingService:
         if version.model_id is None:
             raise Conflict(f"version {number} of {model} points to files without an MLmodel; log it with log_model to serve it")
         mlmodel, image = await asyncio.gather(self.registry.read_mlmodel(tenant, version.model_id), self._trained_in(tenant, version))
-        if not mlmodel.get("flavors", {}).get("python_function"):
+        if not flavors_in(mlmodel).get("python_function"):
             raise Conflict(f"version {number} of {model} has no python_function flavor, so it cannot be served")
         return Source(f"models:/{version.model_id}", image, framework_in(mlmodel).name, read_signature(mlmodel))
 
@@ -366,18 +366,24 @@ def check_flavor(tx: Connection, catalog: Catalog, tenant: str, flavor: str) -> 
 
 
 def read_signature(mlmodel: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The MLmodel's signature with its parts as JSON values (MLflow keeps them as text)."""
+    """The MLmodel's signature with its parts as JSON values (MLflow keeps them as text). Raises Conflict for one written wrongly."""
     found = mlmodel.get("signature")
     if not isinstance(found, dict):
         return None
-    return {name: json.loads(part) if isinstance(part, str) else part for name, part in found.items() if part is not None}
+    try:
+        parts = {str(name): json.loads(part) if isinstance(part, str) else part for name, part in found.items() if part is not None}
+        json.dumps(parts, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise Conflict("the signature in the model's MLmodel is not valid; log the model again") from None
+    return parts
 
 
 def read_prediction(reply: httpx.Response) -> dict[str, Any]:
     """Raises BadInput with the endpoint's own sentence for what the caller did wrong, else Unavailable."""
     try:
-        value = reply.json()
-    except ValueError:
+        # NaN, which Python writes and JSON does not have, is null for the page
+        value = json.loads(reply.content, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
         value = {}
     if reply.is_success and isinstance(value, dict):
         return value

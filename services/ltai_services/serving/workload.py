@@ -23,7 +23,7 @@ class Access:
 
 
 def make_subject(endpoint: Endpoint, catalog: Catalog) -> Subject:
-    resources = catalog.get_flavor(endpoint.flavor).resources
+    resources = catalog.resources_of(endpoint.flavor)
     return Subject(
         Kind.ENDPOINT, endpoint.noun_id, endpoint.name, endpoint.user, endpoint.tenant, endpoint.flavor, resources, endpoint.instances
     )

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ltai_hub.domain.permissions import Role
 from ltai_hub.domain.tenants import TenantKind
 
+Language = Literal["", "en", "zh-CN"]
+
 
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -51,7 +53,7 @@ class MemberOut(BaseModel):
 
 class NewQuota(Body):
     resource: str = Field(description='"cpu" (cores), "memory" and "storage" (bytes), "accelerators" or "accelerator:KIND"')
-    limit: float | None = Field(ge=0, description="none takes the quota away")
+    limit: float | None = Field(ge=0, allow_inf_nan=False, description="none takes the quota away")
     user: str | None = Field(default=None, description='none: the tenant as a whole; "*": each user of it; else one user')
 
 
@@ -74,14 +76,14 @@ class NewUser(Body):
     display_name: str = ""
     admin: bool = False
     password: str = Field(default="", repr=False, description="left out: the person sets one through an invite link")
-    language: str = ""
+    language: Language = ""
 
 
 class UserChange(Body):
     display_name: str | None = None
     admin: bool | None = None
     disabled: bool | None = None
-    language: str | None = None
+    language: Language | None = None
 
 
 class TenantRole(BaseModel):
@@ -115,7 +117,7 @@ class PasswordChange(Body):
 
 
 class MeChange(Body):
-    language: Literal["", "en", "zh-CN"]
+    language: Language
 
 
 class MeTenant(BaseModel):

@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from ltai_hub.backends.base import Backend
 from ltai_hub.domain.workloads import Phase
 from ltai_hub.web.callers import Caller
-from ltai_hub.web.dependencies import Page, page, require, whose
+from ltai_hub.web.dependencies import LARGEST, Page, page, require, whose
 from ltai_services.training.models import JobMetrics, JobOut, NewJob
 from ltai_services.training.service import TrainingService
 from ltai_services.training.store import Job
@@ -52,7 +52,9 @@ def make_router(service: TrainingService) -> APIRouter:
         await service.delete(caller, job_id)
 
     @router.get("/jobs/{job_id}/log")
-    async def read_log(caller: Reader, job_id: int, offset: Annotated[int, Query(ge=0)] = 0, follow: bool = False) -> StreamingResponse:
+    async def read_log(
+        caller: Reader, job_id: int, offset: Annotated[int, Query(ge=0, le=LARGEST)] = 0, follow: bool = False
+    ) -> StreamingResponse:
         job = await asyncio.to_thread(service.read, caller, job_id)
         return StreamingResponse(stream_log(service, job, offset, follow), media_type="text/plain; charset=utf-8")
 

@@ -20,7 +20,7 @@ from ltai_hub.metering.phases import change_phase
 from ltai_hub.paths import DataFolder
 from ltai_hub.service import Platform
 from ltai_hub.tenancy.admission import admit_waiting, waiting
-from ltai_services.images import ensure_image
+from ltai_services.images import check_catalog, ensure_image
 from ltai_services.inside import inside_url
 from ltai_services.tracking import PREFIX, NewRun, Run, Tracking, first
 from ltai_services.training import store
@@ -67,7 +67,8 @@ class JobController(Controller):
         await self._watch([job for job in jobs if job.backend_state is not None and not job.phase.is_final])
         for job in jobs:
             if job.phase.is_final:
-                await self._end_run(job)
+                with self.apart(f"the end of job {job.id}"):
+                    await self._end_run(job)
 
     async def settle(self) -> None:
         """Wait for the starts under way (tests, shutdown)."""
@@ -121,6 +122,7 @@ class JobController(Controller):
 
     async def _start_workload(self, job: Job) -> dict[str, Any]:
         settings, catalog = self._platform.settings, self._platform.catalog
+        check_catalog(catalog, job.flavor, job.image)
         await ensure_image(self._platform, job.image, lambda words: self._say(job, words))
         run, token = await first(self._ensure_run(job), self._make_token(job))
         home = settings.folder.home(job.user)
@@ -158,10 +160,11 @@ class JobController(Controller):
             store.change(tx, job.id, **values)
 
     def _record_start(self, job: Job, state: dict[str, Any]) -> bool:
-        """False when it was cancelled meanwhile."""
+        """False when it was cancelled, or also deleted, meanwhile."""
         self._not_before.pop(job.id, None)
         with self._platform.database.transaction() as tx:
-            if store.get(tx, job.id).phase is not Phase.QUEUED:
+            current = store.find(tx, job.id)
+            if current is None or current.phase is not Phase.QUEUED:
                 return False
             change_phase(tx, make_subject(job, self._platform.catalog), Phase.QUEUED, Phase.STARTING, "", self._platform.clock())
             store.change(tx, job.id, phase=Phase.STARTING, reason="", backend_state=state)
@@ -169,14 +172,15 @@ class JobController(Controller):
 
     def _say(self, job: Job, reason: str) -> None:
         with self._platform.database.transaction() as tx:
-            if store.get(tx, job.id).reason != reason:
+            current = store.find(tx, job.id)
+            if current is not None and current.phase is Phase.QUEUED and current.reason != reason:
                 store.change(tx, job.id, reason=reason)
 
     def _fail(self, job: Job, reason: str) -> None:
         now = self._platform.clock()
         with self._platform.database.transaction() as tx:
-            current = store.get(tx, job.id)
-            if current.phase.is_final:
+            current = store.find(tx, job.id)
+            if current is None or current.phase.is_final:
                 return
             change_phase(tx, make_subject(job, self._platform.catalog), current.phase, Phase.FAILED, reason, now)
             store.change(tx, job.id, phase=Phase.FAILED, reason=reason, ended_at=now)
@@ -189,11 +193,12 @@ class JobController(Controller):
         seen = await self._platform.backend.observe([job.backend_state or {} for job in jobs])
         now = self._platform.clock()
         for job, observed in zip(jobs, seen, strict=True):
-            if observed.phase in (Phase.STARTING, Phase.RUNNING):
-                await self._stop_if_due(job, observed, now)
-            step = next_step(job, observed, now)
-            if step is not None:
-                await asyncio.to_thread(self._apply, job, step)
+            with self.apart(f"job {job.id}"):
+                if observed.phase in (Phase.STARTING, Phase.RUNNING):
+                    await self._stop_if_due(job, observed, now)
+                step = next_step(job, observed, now)
+                if step is not None:
+                    await asyncio.to_thread(self._apply, job, step)
         await asyncio.to_thread(self._note_seen, jobs, seen, now)
 
     async def _stop_if_due(self, job: Job, observed: Observed, now: datetime) -> None:

@@ -21,7 +21,7 @@ from ltai_hub.tenancy.store import subtree
 from ltai_hub.web.callers import Caller
 from ltai_hub.web.dependencies import Paging, whose
 from ltai_services.registry import Registry
-from ltai_services.tracking import PREFIX, Tracking, from_pairs
+from ltai_services.tracking import PREFIX, Tracking, from_pairs, metrics_of
 from ltai_services.training import store
 from ltai_services.training.models import EventOut, JobMetrics, JobOut, LoggedModelOut, NewJob
 from ltai_services.training.store import Job, NewRow
@@ -154,13 +154,13 @@ class TrainingService:
         """What its MLflow run holds now."""
         if job.run_id is None or job.experiment_id is None:
             return JobMetrics(metrics={}, params={}, models=[])
-        data = (await self.tracking.get_run(job.tenant, job.run_id))["data"]
+        run = await self.tracking.get_run(job.tenant, job.run_id)
         logged = await self.tracking.logged_models(job.tenant, job.experiment_id, job.run_id)
         models = [model["info"] for model in logged]
         frameworks = [await self.registry.framework_of(job.tenant, str(info["model_id"])) for info in models]
         return JobMetrics(
-            metrics={str(m["key"]): float(m["value"]) for m in data.get("metrics", [])},
-            params=from_pairs(data.get("params")),
+            metrics=metrics_of(run),
+            params=from_pairs(run.get("data", {}).get("params")),
             models=[
                 LoggedModelOut(model_id=info["model_id"], name=info["name"], framework=framework.name)
                 for info, framework in zip(models, frameworks, strict=True)

@@ -98,10 +98,15 @@ def insert_job(tx: Connection, new: NewRow, at: datetime) -> Job:
 
 def get(tx: Connection, job_id: int) -> Job:
     """Raises NotFound."""
-    row = tx.execute(_select().where(jobs.c.id == job_id, jobs.c.deleted.is_(False))).mappings().first()
-    if row is None:
+    job = find(tx, job_id)
+    if job is None:
         raise NotFound(f"there is no job {job_id}")
-    return _job(row)
+    return job
+
+
+def find(tx: Connection, job_id: int) -> Job | None:
+    row = tx.execute(_select().where(jobs.c.id == job_id, jobs.c.deleted.is_(False))).mappings().first()
+    return None if row is None else _job(row)
 
 
 def change(tx: Connection, job_id: int, **values: Any) -> None:

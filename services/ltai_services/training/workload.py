@@ -33,8 +33,7 @@ class Tracked:
 
 
 def make_subject(job: Job, catalog: Catalog) -> Subject:
-    resources = catalog.get_flavor(job.flavor).resources
-    return Subject(Kind.JOB, job.noun_id, job.name, job.user, job.tenant, job.flavor, resources)
+    return Subject(Kind.JOB, job.noun_id, job.name, job.user, job.tenant, job.flavor, catalog.resources_of(job.flavor))
 
 
 def make_workload(job: Job, catalog: Catalog, home: Path, mounts: Sequence[Mount], tracked: Tracked) -> Workload:

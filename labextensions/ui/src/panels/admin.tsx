@@ -398,8 +398,8 @@ function CatalogueSection(): JSX.Element {
               rows={data.items}
               keyOf={flavor => flavor.name}
               columns={[
-                { id: 'name', title: t('field.name'), grow: true, cell: flavor => title(flavor.title, flavor.name) },
-                { id: 'spec', title: t('flavor.spec'), cell: flavor => <>{spec(flavor, words)} {flavor.simulated && <span className="lt-badge">{t('gpu.simulated')}</span>}</> },
+                { id: 'name', title: t('field.name'), cell: flavor => title(flavor.title, flavor.name) },
+                { id: 'spec', title: t('flavor.spec'), grow: true, cell: flavor => <span className="lt-wrap">{spec(flavor, words)} {flavor.simulated && <span className="lt-badge">{t('gpu.simulated')}</span>}</span> },
                 { id: 'disk', title: t('resource.disk'), right: true, cell: flavor => (flavor.disk ? bytes(flavor.disk) : '–') },
                 { id: 'architecture', title: t('flavor.architecture'), cell: flavor => flavor.architecture || '–' },
                 { id: 'now', title: t('flavor.now'), cell: flavor => <span className="lt-state"><span className={`lt-dot lt-dot-${flavor.available_now ? 'green' : 'grey'}`} aria-hidden="true" />{flavor.available_now ? t('flavor.here') : t('flavor.absent')}</span> },

@@ -65,7 +65,7 @@ export function DataTable<T>(props: {
           if (!data.items.length) return filtered ? <p className="lt-empty">{t('table.nothing', { search: state.search })}</p> : <>{props.empty}</>;
           return (
             <>
-              <Rows {...props} rows={data.items} />
+              <Rows {...props} rows={data.items} whole={data.total <= data.items.length} />
               <Pager total={data.total} page={state.page} shown={data.items.length} />
             </>
           );
@@ -132,6 +132,8 @@ function Rows<T>(props: {
   name: string;
   label: string;
   rows: T[];
+  /** All rows are here, not one page of them. */
+  whole: boolean;
   state: TableState;
   columns: Column<T>[];
   keyOf: (row: T) => string;
@@ -164,8 +166,9 @@ function Rows<T>(props: {
     columns,
     getRowId: props.keyOf,
     getCoreRowModel: getCoreRowModel(),
-    // The service orders the whole list; a service that cannot gets at least its page ordered here.
+    // A list of several pages comes in order; to order one page of it again would only confuse.
     getSortedRowModel: getSortedRowModel(),
+    manualSorting: !props.whole,
     enableRowSelection: !!props.bulk,
     onRowSelectionChange: setSelected,
     state: { sorting, rowSelection: selected, columnVisibility: Object.fromEntries(Object.entries(hidden).map(([id, off]) => [id, !off])) }
