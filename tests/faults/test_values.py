@@ -81,7 +81,7 @@ def test_a_name_nobody_can_see_is_refused(whole: Whole, name: str) -> None:
 
 
 def test_a_loss_that_became_nan_does_not_hide_the_other_metrics(whole: Whole) -> None:
-    number = with_run(whole, [("loss", float("nan")), ("best", "Infinity"), ("accuracy", 0.5)])
+    number = with_run(whole, [("loss", "NaN"), ("best", "Infinity"), ("accuracy", 0.5)])
     reply = whole.call("sam", "GET", "training", f"/jobs/{number}/metrics")
     assert (reply.status_code, reply.json()["metrics"]) == (200, {"accuracy": 0.5})
 
