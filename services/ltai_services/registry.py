@@ -90,10 +90,10 @@ class Registry:
         """With all versions, newest first. Raises NotFound."""
         await self._tracking.ensure_workspace(workspace)
         found = await self._tracking.call(workspace, "GET", "2.0/mlflow/registered-models/get", {"name": name})
-        query = {"filter": f"name = {quoted(name)}", "max_results": MANY}
+        query = {"max_results": MANY} | named(name)
         versions = await self._tracking.call(workspace, "GET", "2.0/mlflow/model-versions/search", query)
         aliases = _aliases(found["registered_model"])
-        made = [make_version(raw, aliases) for raw in versions.get("model_versions", [])]
+        made = [make_version(raw, aliases) for raw in versions.get("model_versions", []) if raw["name"] == name]
         return make_model(found["registered_model"], made)
 
     async def get_version(self, workspace: str, name: str, version: str) -> Version:
@@ -217,13 +217,10 @@ def _word(value: Any) -> str:
     return str(value)[:100] if isinstance(value, str | int | float) else ""
 
 
-def quoted(text: str) -> str:
-    """A string of MLflow's filter language, which knows no escapes: use the quote the text does not have. Raises BadInput."""
-    if "'" not in text:
-        return f"'{text}'"
-    if '"' not in text:
-        return f'"{text}"'
-    raise BadInput("the name of a model cannot have both kinds of quotes in it")
+def named(name: str) -> dict[str, str]:
+    """A filter for versions of the model. MLflow's language of filters knows no escapes: without one for a name with both quotes."""
+    quote = next((quote for quote in ("'", '"') if quote not in name), None)
+    return {"filter": f"name = {quote}{name}{quote}"} if quote else {}
 
 
 def _aliases(raw: Mapping[str, Any]) -> dict[str, list[str]]:

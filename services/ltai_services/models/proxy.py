@@ -24,6 +24,7 @@ from ltai_hub.tenancy.permit import default_tenant, permit, permitted_tenants
 from ltai_hub.web.callers import Caller, TokenResolver, check_service
 from ltai_services.models.experiments import DEFAULT_EXPERIMENT, in_body, in_query, load_object, names_default, uses_experiment
 from ltai_services.models.login import CALLBACK, BrowserLogin, Sent, header_token
+from ltai_services.models.ownership import SEVERAL, makes_model, model_written, owner_of, with_owner
 from ltai_services.models.rules import Needs, classify
 from ltai_services.registry import Registry
 from ltai_services.tracking import HOST, PREFIX, WORKSPACE_HEADER, Tracking
@@ -146,6 +147,8 @@ class MlflowProxy:
     # ---- the request itself
 
     async def _forward(self, scope: Scope, sent: Sent, receive: Receive, send: Send, workspace: str, caller: Caller, needs: Needs) -> None:
+        if needs.action == "models:write":
+            await self._check_owner(caller, workspace, model_written(sent.method, sent.path))
         query = sent.query
         body: bytes | AsyncIterator[bytes] | None = _body(receive) if has_body(scope) else None
         if needs.deletes:
@@ -153,6 +156,8 @@ class MlflowProxy:
             await self._check_delete(caller, workspace, {**dict(parse_qsl(query)), **load_object(body)})
         elif uses_experiment(sent.path):
             query, body = await self._with_default_experiment(workspace, query, await _read(_body(receive)) if body else b"")
+            if makes_model(sent.method, sent.path):
+                body = with_owner(body, caller.name)
         url = quote(sent.path, safe="/:@!$&'()*+,;=~-._") + (f"?{query}" if query else "")
         headers = [(k, v) for k, v in scope["headers"] if k.decode("latin-1").lower() not in NOT_FORWARDED]
         headers += [(b"host", HOST.encode()), (WORKSPACE_HEADER.encode(), workspace.encode()), (b"x-ltai-user", caller.name.encode())]
@@ -167,6 +172,26 @@ class MlflowProxy:
             await _return(send, reply)
         finally:
             await reply.aclose()
+
+    async def _check_owner(self, caller: Caller, workspace: str, model_id: str) -> None:
+        """A logged model and its files are changed by who logged it, or by the role that may delete it. Raises Denied, NotFound."""
+        if not model_id:
+            return
+        owner = ""
+        if model_id != SEVERAL:
+            found = await self._tracking.call(workspace, "GET", f"2.0/mlflow/logged-models/{quote(model_id, safe='')}")
+            owner = owner_of(found.get("model", {}))
+        if owner != caller.name:
+            await asyncio.to_thread(self._permit_others_model, caller, workspace, owner)
+
+    def _permit_others_model(self, caller: Caller, workspace: str, owner: str) -> None:
+        with self._database.reading() as tx:
+            try:
+                permit(tx, caller, "models:delete", workspace, owner=owner or "somebody else")
+            except Denied:
+                raise Denied(
+                    f"this was logged by {owner or 'somebody else'}; only they, a teacher or an administrator may change it"
+                ) from None
 
     async def _check_delete(self, caller: Caller, workspace: str, asked: dict[str, Any]) -> None:
         """A model or version belongs to who registered it; others need the role that may delete it. Raises Denied, NotFound."""

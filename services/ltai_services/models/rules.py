@@ -42,8 +42,7 @@ def classify(method: str, path: str) -> Needs:
     below = path.removeprefix(PREFIX)
     if "//" in below or "\\" in below or "\0" in below or any(part in (".", "..") for part in below.split("/")):
         raise BadInput("the path has '//', '.' or '..' in it")
-    found = API.fullmatch(below)
-    rest = found["rest"] if found else below.lstrip("/")
+    rest = rest_of(path)
     if CLOSED.fullmatch(rest):
         # MLflow's pages ask for some of it and take "not there" quietly
         raise (
@@ -59,6 +58,13 @@ def classify(method: str, path: str) -> Needs:
     if is_reading(method, rest):
         return Needs("models:read")
     return Needs("models:write", deletes=bool(DELETES.match(rest)))
+
+
+def rest_of(path: str) -> str:
+    """The path without the prefix and the version of the API."""
+    below = path.removeprefix(PREFIX)
+    found = API.fullmatch(below)
+    return found["rest"] if found else below.lstrip("/")
 
 
 def is_reading(method: str, rest: str) -> bool:

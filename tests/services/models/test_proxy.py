@@ -6,7 +6,7 @@ import base64
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 import pytest
@@ -276,3 +276,67 @@ def test_with_the_cookie_the_pages_and_their_calls_work(client: TestClient) -> N
     assert "<html" in page.text
     call = {"Cookie": cookie, "Sec-Fetch-Site": "same-origin", "X-MLFLOW-WORKSPACE": "ml", "Origin": "http://testserver"}
     assert client.post(f"{PREFIX}/ajax-api/2.0/mlflow/runs/search", headers=call, json={"experiment_ids": ["0"]}).status_code == 200
+
+
+def make_logged_model(client: TestClient, who: dict[str, str] = SAM, **more: Any) -> tuple[str, str]:
+    """Id, and the path below which its files lie."""
+    made = client.post(f"{API}/logged-models", headers=who, json={"experiment_id": "0", "name": "model", **more})
+    assert made.status_code == 200, made.text
+    info = made.json()["model"]["info"]
+    return str(info["model_id"]), info["artifact_uri"].removeprefix("mlflow-artifacts:/")
+
+
+FILES = f"{PREFIX}/api/2.0/mlflow-artifacts/artifacts"
+SUE = {"Authorization": "Bearer sue"}
+
+
+def test_the_files_of_a_model_are_written_by_who_logged_it_only(client: TestClient) -> None:
+    """An endpoint runs them with its owner's rights."""
+    model, folder = make_logged_model(client)
+    assert client.put(f"{FILES}/{folder}/MLmodel", headers=SAM, content=b"flavors: {}").status_code == 200
+    short = folder.removeprefix("workspaces/ml/")
+    tricks = [
+        folder,
+        short,
+        short.replace("models", "%256dodels"),
+        short.replace("models", "%25256dodels"),
+        short.replace("/models", "/%252e/models"),
+        short.replace("/models", "%252fmodels"),
+        f"%2577orkspaces/ml/{short}",
+    ]
+    for path in tricks:
+        reply = client.put(f"{FILES}/{path}/MLmodel", headers=SUE, content=b"flavors: {evil: 1}")
+        assert reply.status_code in (400, 403), (path, reply.status_code, reply.text)
+        assert client.delete(f"{FILES}/{path}/MLmodel", headers=SUE).status_code in (400, 403), path
+    for path in (short.split("/")[0], f"{short.split('/')[0]}/models", "workspaces/ml", f"workspaces/ml/{short.split('/')[0]}"):
+        assert client.delete(f"{FILES}/{path}", headers=SUE).status_code == 403, path
+    assert client.post(f"{PREFIX}/api/2.0/mlflow-artifacts/mpu/create/{folder}/MLmodel", headers=SUE, json={}).status_code == 403
+    assert client.get(f"{FILES}/{folder}/MLmodel", headers=SUE).content == b"flavors: {}"
+    for method, path, body in (
+        ("PATCH", "", {"model_id": model, "status": "LOGGED_MODEL_PENDING"}),
+        ("PATCH", "/tags", {"model_id": model, "tags": [{"key": "ltai.owner", "value": "sue"}]}),
+        ("DELETE", "/tags/ltai.owner", {}),
+        ("POST", "/params", {"model_id": model, "params": []}),
+        ("DELETE", "", {}),
+    ):
+        reply = client.request(method, f"{API}/logged-models/{model}{path}", headers=SUE, json=body)
+        assert (reply.status_code, "logged by sam" in reply.text) == (403, True), (method, path, reply.text)
+    assert client.request("DELETE", f"{API}/logged-models/{model}", headers={**TINA, "X-MLFLOW-WORKSPACE": "ml"}).status_code == 200
+
+
+def test_a_model_belongs_to_who_logged_it_whatever_they_say(client: TestClient) -> None:
+    model, folder = make_logged_model(client, SUE, tags=[{"key": "ltai.owner", "value": "sam"}, {"key": "a", "value": "b"}])
+    tags = client.get(f"{API}/logged-models/{model}", headers=SAM).json()["model"]["info"]["tags"]
+    assert {tag["key"]: tag["value"] for tag in tags} == {"a": "b", "ltai.owner": "sue"}
+    assert client.put(f"{FILES}/{folder}/x", headers=SAM, content=b"x").status_code == 403
+    assert client.put(f"{FILES}/{folder}/x", headers=SUE, content=b"x").status_code == 200
+
+
+def test_a_model_is_shown_whatever_quotes_its_name_has(client: TestClient, app: Any) -> None:
+    for name in ("it's", 'say "x"', 'it\'s "both"'):
+        model, _ = make_logged_model(client)
+        client.post(f"{API}/registered-models/create", headers=SAM, json={"name": name})
+        source = {"source": f"models:/{model}", "model_id": model}
+        client.post(f"{API}/model-versions/create", headers=SAM, json={"name": name, **source})
+        shown = client.get(f"/services/models/api/v1/models/ml/{quote(name, safe='')}", headers=SAM)
+        assert (shown.status_code, [v["name"] for v in shown.json()["version_list"]]) == (200, [name]), shown.text
