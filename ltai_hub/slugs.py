@@ -39,6 +39,12 @@ def check_title(text: str, what: str, longest: int = LONGEST_NAME) -> str:
     return name
 
 
+def check_number(number: int, what: str) -> None:
+    """Raises BadInput for what cannot be the id of a row."""
+    if not 0 < number < 2**63:
+        raise BadInput(f"{number} is no number of {'an' if what[0] in 'aeiou' else 'a'} {what}")
+
+
 def make_slug(name: str, longest: int = 40) -> str:
     """A name safe in paths, URLs and pod names: [a-z]([a-z0-9-]*[a-z0-9])?. Names that lose anything get a hash, so two never clash."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

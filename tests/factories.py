@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
+from sqlalchemy import make_url, text
 from sqlalchemy.engine import Connection
 
 import ltai_hub.accounts.tables
 import ltai_hub.db.tables  # noqa: F401
 from ltai_hub.db.base import metadata
-from ltai_hub.db.engine import Database
+from ltai_hub.db.engine import Database, make_engine
 from ltai_hub.domain.permissions import Role
 from ltai_hub.domain.tenants import Person, Tenant, TenantKind
 from ltai_hub.domain.workloads import Kind, Resources
@@ -26,10 +29,21 @@ def at(seconds: float) -> datetime:
 
 
 def a_database(folder: Path) -> Database:
-    """A fresh sqlite database with every table of the core."""
-    database = Database(f"sqlite:///{folder / 'test.sqlite'}")
+    """A fresh database with every table of the core: a sqlite file, or a schema of its own in LTAI_TEST_DATABASE (PostgreSQL's URL)."""
+    url = os.environ.get("LTAI_TEST_DATABASE")
+    database = Database(a_schema(url) if url else f"sqlite:///{folder / 'test.sqlite'}")
     metadata.create_all(database.engine)
     return database
+
+
+def a_schema(url: str) -> str:
+    """The URL of a new empty schema in a PostgreSQL database."""
+    name = f"test_{uuid4().hex[:12]}"
+    engine = make_engine(url)
+    with engine.begin() as tx:
+        tx.execute(text(f"CREATE SCHEMA {name}"))
+    engine.dispose()
+    return make_url(url).update_query_dict({"options": f"-csearch_path={name}"}).render_as_string(hide_password=False)
 
 
 def a_tenant(tx: Connection, slug: str, parent: Tenant | None = None, kind: TenantKind = TenantKind.PROJECT) -> Tenant:

@@ -17,6 +17,7 @@ from ltai_hub.accounts.lockout import lock_time
 from ltai_hub.accounts.passwords import check_new_password, hash_password, verify_password
 from ltai_hub.accounts.store import Account, Invite
 from ltai_hub.db.engine import Database
+from ltai_hub.domain.lists import Part
 from ltai_hub.errors import Conflict, Denied, NotFound, NotLoggedIn
 from ltai_hub.slugs import check_title, check_user_name
 from ltai_hub.units import utc_now
@@ -121,9 +122,9 @@ class Accounts:
         with self._database.reading() as tx:
             return store.get_account(tx, name)
 
-    def search(self, q: str = "", limit: int = 50, offset: int = 0) -> tuple[list[Account], int]:
+    def search(self, part: Part) -> tuple[list[Account], int]:
         with self._database.reading() as tx:
-            return store.list_accounts(tx, q, limit, offset)
+            return store.list_accounts(tx, part)
 
     def display_names(self, names: Collection[str]) -> dict[str, str]:
         """Login name → display name of those that exist."""

@@ -8,10 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import func, insert, or_, select, update
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.engine import Connection
 
 from ltai_hub.accounts.tables import invites, users
+from ltai_hub.db.lists import has_text, take_part
+from ltai_hub.domain.lists import Part
 from ltai_hub.errors import Conflict, NotFound
 from ltai_hub.slugs import shown
 
@@ -53,7 +55,7 @@ def insert_account(tx: Connection, account: Account) -> None:
 
 
 def find_account(tx: Connection, name: str) -> Account | None:
-    row = tx.execute(select(users).where(users.c.name == name)).first()
+    row = tx.execute(select(users).where(users.c.name == name)).mappings().first()
     return _account(row) if row else None
 
 
@@ -64,11 +66,18 @@ def get_account(tx: Connection, name: str) -> Account:
     return account
 
 
-def list_accounts(tx: Connection, q: str = "", limit: int = 50, offset: int = 0) -> tuple[list[Account], int]:
-    """One page ordered by name, and how many there are in all."""
-    matches = or_(users.c.name.contains(q, autoescape=True), users.c.display_name.contains(q, autoescape=True))
-    total = tx.execute(select(func.count()).select_from(users).where(matches)).scalar_one()
-    rows = tx.execute(select(users).where(matches).order_by(users.c.name).limit(limit).offset(offset))
+SORTS = {
+    "name": users.c.name,
+    "display_name": func.lower(users.c.display_name),
+    "created_at": users.c.created_at,
+    "last_login_at": users.c.last_login_at,
+}
+
+
+def list_accounts(tx: Connection, part: Part) -> tuple[list[Account], int]:
+    """A page, by name if not told otherwise, and how many there are in all. Raises BadInput."""
+    matches = select(users).where(has_text(part.text, users.c.name, users.c.display_name))
+    rows, total = take_part(tx, matches, part, SORTS, users.c.name, falling=False)
     return [_account(row) for row in rows], total
 
 
@@ -122,5 +131,5 @@ def use_invite(tx: Connection, invite: Invite, user: str, now: datetime) -> None
 _COLUMNS = [column.name for column in users.columns]
 
 
-def _account(row: Row[Any]) -> Account:
-    return Account(**{column: getattr(row, column) for column in _COLUMNS})
+def _account(row: Any) -> Account:
+    return Account(**{column: row[column] for column in _COLUMNS})

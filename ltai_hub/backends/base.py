@@ -7,12 +7,13 @@ the caller's (one Controller), never a backend's. Contract tests: ``tests/backen
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ltai_hub.domain.workloads import Phase, Workload
+from ltai_hub.domain.workloads import Phase, Resources, Workload
+from ltai_hub.errors import BadWorkload
 
 State = dict[str, Any]
 
@@ -24,7 +25,8 @@ class Observed:
     phase      STARTING, RUNNING, SUCCEEDED, FAILED, or GONE when nothing is known of it any more (never an error)
     reason     one sentence for people: "killed: over its memory limit of 1 GiB", "exit code 3"
     exit_code  0–255 or 128+signal, once it ended by itself
-    started_at, ended_at   UTC, as the backend recorded them (right even if the platform was down then)
+    started_at, ended_at   UTC, as the backend recorded them (right even if the platform was down then);
+               ended_at None of an ended one: nobody saw the end, the machine went down
     addresses  "127.0.0.1:40001" of each ready replica when the workload asked for a port
     devices    accelerator indices it holds, e.g. ("0", "1")
     """
@@ -102,5 +104,30 @@ class MeasuresUse(ABC):
         """Every accelerator of the machine or cluster, free or not."""
 
 
+class KnowsCapacity(ABC):
+    """Capability: knows how large the machine or cluster is, so that what can never run is refused when it is asked for."""
+
+    @abstractmethod
+    async def fits(self, resources: Resources, replicas: int = 1) -> str:
+        """ "" when it could run once everything else has ended, or this is not known; else why it never can."""
+
+
 class PublishesPorts:
     """Capability: a workload with ``port`` gets an address the proxy can reach."""
+
+
+async def check_fits(backend: Backend, resources: Resources, replicas: int = 1) -> None:
+    """Asked before admission, outside of a transaction. Raises BadWorkload for what can never run here."""
+    reason = await backend.fits(resources, replicas) if isinstance(backend, KnowsCapacity) else ""
+    if reason:
+        raise BadWorkload(reason)
+
+
+def explain_lack(kind: str, wanted: int, there: int, all_there: Mapping[str, int]) -> str:
+    """The answer of ``fits``: ``there`` accelerators are of the ``kind``; ``all_there`` counts every kind of the machine."""
+    if wanted <= there:
+        return ""
+    if there:
+        return f"this machine has {there} × {kind} and this needs {wanted}; choose another flavor or fewer instances"
+    others = ", ".join(f"{count} × {name}" for name, count in all_there.items()) or "no accelerator"
+    return f"this machine has no {kind}; it has {others}; choose another flavor"

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ltai_hub.backends.base import AcceleratorUse, Backend, MeasuresUse, Observed, PublishesPorts, State, Use
-from ltai_hub.domain.workloads import Phase, Workload
+from ltai_hub.backends.base import AcceleratorUse, Backend, KnowsCapacity, MeasuresUse, Observed, PublishesPorts, State, Use, explain_lack
+from ltai_hub.domain.workloads import Phase, Resources, Workload
 from ltai_hub.errors import BadWorkload, NoCapacity
 from ltai_hub.settings import Settings
 from ltai_hub.units import utc_now
@@ -40,7 +40,7 @@ class FakeProcess:
             self.reason = reason or (f"exit code {exit_code}" if exit_code else "")
 
 
-class FakeBackend(Backend, MeasuresUse, PublishesPorts):
+class FakeBackend(Backend, MeasuresUse, KnowsCapacity, PublishesPorts):
     """``program`` runs when a replica starts; ``accelerator_count`` simulated cards are handed out exclusively."""
 
     def __init__(
@@ -101,6 +101,11 @@ class FakeBackend(Backend, MeasuresUse, PublishesPorts):
     async def accelerators(self) -> list[AcceleratorUse]:
         taken = self.taken_devices()
         return [fake_use(str(i), str(i) in taken) for i in range(self.accelerator_count)]
+
+    async def fits(self, resources: Resources, replicas: int = 1) -> str:
+        there = self.accelerator_count if resources.accelerator == KIND else 0
+        all_there = {KIND: self.accelerator_count} if self.accelerator_count else {}
+        return explain_lack(resources.accelerator, resources.accelerator_count * replicas, there, all_there)
 
     def finish(self, name: str, exit_code: int, reason: str = "") -> None:
         """End every replica of a workload, as if its program had."""

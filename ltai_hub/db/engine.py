@@ -55,6 +55,11 @@ class Database:
         """Read only; sees one consistent state."""
         try:
             with self.engine.connect() as connection:
+                if self.is_sqlite:
+                    # ended by the rollback with which the connection goes back to the pool
+                    connection.exec_driver_sql("BEGIN")
+                else:
+                    connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
                 yield connection
         except OperationalError as error:
             raise Unavailable(explain(error)) from error

@@ -172,6 +172,8 @@ environments = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
+    # last time it was seen running: where the usage ends when the machine went down under it
+    Column("seen_at", UtcDateTime),
 )
 Index("ix_environments_user", environments.c.user, environments.c.server)
 Index("ix_environments_phase", environments.c.phase)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -70,6 +70,29 @@ def rate(interval: Interval, prices: Sequence[Price], start: datetime, end: date
         if first < last:
             charges.append(make_charge(interval, price, first, last))
     return charges
+
+
+@dataclass(frozen=True)
+class Rated:
+    """An interval with its charges; ``seconds`` are replica-seconds."""
+
+    interval: Interval
+    charges: tuple[Charge, ...]
+
+    @property
+    def seconds(self) -> float:
+        return sum(charge.seconds * charge.replicas for charge in self.charges)
+
+    @property
+    def cost_micro(self) -> int:
+        return sum(charge.cost_micro for charge in self.charges)
+
+
+def rate_all(intervals: Iterable[Interval], prices: Iterable[Price], start: datetime, end: datetime) -> list[Rated]:
+    by_flavor: dict[str, list[Price]] = {}
+    for price in prices:
+        by_flavor.setdefault(price.flavor, []).append(price)
+    return [Rated(i, tuple(rate(i, by_flavor.get(i.flavor, ()), start, end))) for i in intervals]
 
 
 def make_charge(interval: Interval, price: Price, first: datetime, last: datetime) -> Charge:

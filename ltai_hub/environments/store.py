@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from ltai_hub.db.engine import new_id
+from ltai_hub.db.lists import has_text, in_sight, take_part
 from ltai_hub.db.tables import environments, tenants
+from ltai_hub.domain.lists import Part, Sight
 from ltai_hub.domain.workloads import Phase
 from ltai_hub.errors import NotFound
+from ltai_hub.metering.store import price_now
 
 DEFAULT_NAME = "default"
+FINAL = [phase for phase in Phase if phase.is_final]
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Environment:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    seen_at: datetime | None
 
     @property
     def name(self) -> str:
@@ -75,6 +79,7 @@ def begin(tx: Connection, user: str, server: str, choice: Choice, url: str, at: 
         "backend_state": None,
         "started_at": None,
         "ended_at": None,
+        "seen_at": None,
     }
     found = find(tx, user, server)
     if found is not None:
@@ -109,49 +114,50 @@ def set_phase(
 ) -> None:
     """Only what is given is changed besides phase and reason. Called beside ``metering.phases.change_phase``."""
     values: dict[str, Any] = {"phase": phase, "reason": reason[:2000]}
-    for name, value in (("started_at", started_at), ("ended_at", ended_at), ("backend_state", backend_state)):
+    for name, value in (("started_at", started_at), ("seen_at", started_at), ("ended_at", ended_at), ("backend_state", backend_state)):
         if value is not None:
             values[name] = value
     tx.execute(update(environments).where(environments.c.id == environment_id).values(**values))
+
+
+def note_seen(tx: Connection, environment_id: int, at: datetime) -> None:
+    """It runs: its usage ends here should the machine go down."""
+    tx.execute(update(environments).where(environments.c.id == environment_id).values(seen_at=at))
 
 
 def mark_deleted(tx: Connection, environment_id: int) -> None:
     tx.execute(update(environments).where(environments.c.id == environment_id).values(deleted=True))
 
 
-def select_environments(
-    tx: Connection,
-    own: str,
-    others_in: Collection[str],
-    limit: int = 100,
-    offset: int = 0,
-    tenant: Collection[str] | None = None,
-    user: str | None = None,
-    text: str = "",
-    phases: Collection[Phase] = (),
-) -> tuple[list[Environment], int]:
-    """A page and the total: what is ``own``, and others' in the tenants ``others_in``. Newest first."""
-    query = _select().where(environments.c.deleted.is_(False))
-    query = query.where(or_(environments.c.user == own, tenants.c.slug.in_(list(others_in))))
-    if tenant is not None:
-        query = query.where(tenants.c.slug.in_(list(tenant)))
-    if user:
-        query = query.where(environments.c.user == user)
-    if phases:
-        query = query.where(environments.c.phase.in_(list(phases)))
-    if text:
-        query = query.where(
-            or_(environments.c.display_name.contains(text, autoescape=True), environments.c.user.contains(text, autoescape=True))
-        )
-    total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-    rows = tx.execute(query.order_by(environments.c.id.desc()).limit(limit).offset(offset)).mappings()
+def select_environments(tx: Connection, sight: Sight, part: Part, now: datetime, active: bool = False) -> tuple[list[Environment], int]:
+    """A page, newest first if not told otherwise, and the total; ``active``: only what has not ended.
+
+    Raises BadInput for an unknown ``part.sort``.
+    """
+    query = _select().where(environments.c.deleted.is_(False), in_sight(sight, environments.c.user))
+    if active:
+        query = query.where(environments.c.phase.not_in(FINAL))
+    if part.text:
+        query = query.where(has_text(part.text, environments.c.display_name, environments.c.user))
+    rows, total = take_part(tx, query, part, _sorts(now), environments.c.id)
     return [_environment(row) for row in rows], total
+
+
+def _sorts(now: datetime) -> dict[str, ColumnElement[Any]]:
+    plain = ("id", "user", "phase", "profile", "image", "flavor", "created_at", "ended_at")
+    return {
+        **{name: environments.c[name] for name in plain},
+        "name": func.lower(environments.c.display_name),
+        "tenant": tenants.c.slug,
+        # the column shows since when it runs, or when it was made
+        "started": func.coalesce(environments.c.started_at, environments.c.created_at),
+        "price": price_now(environments.c.flavor, now),
+    }
 
 
 def unfinished(tx: Connection) -> list[Environment]:
     """Rows whose phase is not final."""
-    final = [phase for phase in Phase if phase.is_final]
-    rows = tx.execute(_select().where(environments.c.phase.not_in(final), environments.c.deleted.is_(False))).mappings()
+    rows = tx.execute(_select().where(environments.c.phase.not_in(FINAL), environments.c.deleted.is_(False))).mappings()
     return [_environment(row) for row in rows]
 
 
@@ -161,5 +167,5 @@ def _select() -> Select[Any]:
 
 def _environment(row: Any) -> Environment:
     names = ("id", "user", "server", "display_name", "tenant", "profile", "image", "flavor", "reason", "url", "generation", "backend_state")
-    times = ("created_at", "started_at", "ended_at")
+    times = ("created_at", "started_at", "ended_at", "seen_at")
     return Environment(phase=Phase(row["phase"]), **{name: row[name] for name in (*names, *times)})

@@ -8,6 +8,7 @@ truth about phase and usage; JupyterHub's own database only says which servers e
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,9 +18,9 @@ from jupyterhub.spawner import Spawner, SpawnException
 from tornado import web
 
 from ltai_hub.domain.tenants import Person
-from ltai_hub.domain.workloads import Phase
+from ltai_hub.domain.workloads import Phase, Resources
 from ltai_hub.environments.store import Environment
-from ltai_hub.errors import BadInput, NoCapacity, Problem, TryLater
+from ltai_hub.errors import BadInput, BadWorkload, NoCapacity, Problem, TryLater
 from ltai_hub.hub.choice import Wish, read_options
 from ltai_hub.hub.core import hub_core, in_thread
 from ltai_hub.hub.progress import Progress, Step
@@ -28,11 +29,12 @@ from ltai_hub.units import utc_now
 
 QUEUE_SECONDS = 1.0
 CAPACITY_SECONDS = 2.0
+SEEN_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A backend's view of one server. ``code`` None while it runs; ``ended_at`` as the backend recorded it."""
+    """A backend's view of one server. ``code`` None while it runs; ``ended_at`` as the backend recorded it, None where it saw no end."""
 
     code: int | None
     reason: str = ""
@@ -48,12 +50,18 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     ending: tuple[Phase, str] | None = None
     # when the profile's time is over
     deadline: datetime | None = None
+    # monotonic; when the row is told again that it still runs
+    note_again = 0.0
     told: Progress
 
     # ---- for subclasses
 
     async def launch(self, row: Environment) -> tuple[str, int]:
         """Start the server and return its address once it answers. Sets ``backend_state`` as soon as there is one."""
+        raise NotImplementedError
+
+    async def fits(self, resources: Resources) -> str:
+        """ "" when it could run once everything else has ended, else why it never can."""
         raise NotImplementedError
 
     async def halt(self, now: bool) -> None:
@@ -101,11 +109,19 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
 
     async def poll(self) -> int | None:
         seen = await self.look()
+        if seen.code is None:
+            await self._note_seen()
         if seen.code is None and self.deadline is not None and utc_now() >= self.deadline:
             self.ending = (Phase.STOPPED, "the time its profile allows is over")
             await self.halt(now=False)
             seen = await self.look()
         return seen.code
+
+    async def _note_seen(self) -> None:
+        """Where its usage ends should the machine go down now."""
+        if self.environment_id is not None and time.monotonic() >= self.note_again:
+            self.note_again = time.monotonic() + SEEN_SECONDS
+            await in_thread(self.records.note_seen, self.environment_id)
 
     def _set_deadline(self, row: Environment) -> None:
         limit = hub_core().catalog.get_profile(row.profile).max_seconds
@@ -164,7 +180,10 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         wish = Wish(**(named | read_options(self.user_options or {})))
         person = Person(self.user.name, admin=bool(self.user.admin))
         url = self.user.server_url(self.name) + "lab"
-        row, answer = await in_thread(self.records.begin, person, self.name, wish, url)
+        choice = await in_thread(self.records.choose, person, wish)
+        if never := await self.fits(hub_core().catalog.resources_of(choice.flavor)):
+            raise BadWorkload(never)
+        row, answer = await in_thread(self.records.begin, person, self.name, choice, url)
         self.environment_id = row.id
         while not answer.held:
             self.told.tell(Step("queued", 10, f"Waiting, place {answer.position}: {answer.reason}", answer.position, answer.reason))

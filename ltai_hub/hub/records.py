@@ -50,20 +50,21 @@ class Records:
         assigned = tenancy.profiles_of(tx, slugs)
         return Offer({slug: assigned.get(slug, []) for slug in slugs})
 
-    def begin(self, person: Person, server: str, wish: Wish, url: str) -> tuple[Environment, Admission]:
-        """Choose, write the row and admit it, all in one transaction. Raises what they raise; then nothing is written."""
+    def choose(self, person: Person, wish: Wish) -> Choice:
+        """What the person may have of what they wish. Raises BadInput, Denied, NotFound."""
+        with self.database.reading() as tx:
+            chosen = resolve(tx, self.catalog, person, wish.tenant, wish.profile, wish.image, wish.flavor)
+        return Choice(chosen.tenant, chosen.profile.name, chosen.image.name, chosen.flavor.name, wish.display_name)
+
+    def begin(self, person: Person, server: str, choice: Choice, url: str) -> tuple[Environment, Admission]:
+        """Write the row and admit it, in one transaction. Raises what they raise; then nothing is written."""
         now = self.clock()
         with self.database.transaction() as tx:
-            choice = self._choice(tx, person, wish)
             self._end_left_over(tx, person.name, server, now)
             row = store.begin(tx, person.name, server, choice, url, now)
             answer = admit(tx, person, CREATE, self._ask(row), now)
             phase = Phase.STARTING if answer.held else Phase.QUEUED
             return self._move(tx, row, None, phase, answer.reason, now, actor=person.name), answer
-
-    def _choice(self, tx: Connection, person: Person, wish: Wish) -> Choice:
-        chosen = resolve(tx, self.catalog, person, wish.tenant, wish.profile, wish.image, wish.flavor)
-        return Choice(chosen.tenant, chosen.profile.name, chosen.image.name, chosen.flavor.name, wish.display_name)
 
     def _end_left_over(self, tx: Connection, user: str, server: str, now: datetime) -> None:
         """A start that was cut off when the hub was killed."""
@@ -87,12 +88,15 @@ class Records:
         backend_state: dict[str, Any] | None = None,
         actor: str = "platform",
     ) -> Environment:
-        """One step of its life. What has ended stays ended; ``at`` is when it really happened."""
-        at = at or self.clock()
+        """One step of its life. What has ended stays ended; ``at`` is when it really happened.
+
+        An end nobody saw is where it was last seen.
+        """
         with self.database.transaction() as tx:
             row = store.get(tx, environment_id)
             if row.phase.is_final:
                 return row
+            at = at or (row.seen_at if phase.is_final else None) or self.clock()
             started_at = at if phase is Phase.RUNNING and row.started_at is None else None
             ended_at = at if phase.is_final else None
             return self._move(tx, row, row.phase, phase, reason, at, started_at, ended_at, backend_state, actor)
@@ -113,6 +117,10 @@ class Records:
         change_phase(tx, self._subject(row), old, new, reason, at, actor)
         store.set_phase(tx, row.id, new, reason, started_at, ended_at, backend_state)
         return store.get(tx, row.id)
+
+    def note_seen(self, environment_id: int) -> None:
+        with self.database.transaction() as tx:
+            store.note_seen(tx, environment_id, self.clock())
 
     def delete(self, user: str, server: str) -> None:
         """The row of a deleted server is kept for its bill but no longer shown."""

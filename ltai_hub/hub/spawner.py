@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from traitlets import Integer, List, Unicode
 
 from ltai_hub.backends.local.client import ForkServer
+from ltai_hub.backends.local.devices import lacking
 from ltai_hub.catalog.files import copy_into_home, profile_mounts
 from ltai_hub.catalog.images import ImageState, build_image, image_state
 from ltai_hub.domain.catalog import Profile
-from ltai_hub.domain.workloads import Kind, Workload
+from ltai_hub.domain.workloads import Kind, Resources, Workload
 from ltai_hub.environments.store import Environment
 from ltai_hub.errors import Problem
 from ltai_hub.hub.answering import wait_until_it_answers
@@ -48,6 +48,9 @@ class LocalSpawner(PlatformSpawner):
         await self._answered(host, port)
         return host, port
 
+    async def fits(self, resources: Resources) -> str:
+        return await in_thread(lacking, hub_core().settings.folder, resources, 1)
+
     async def halt(self, now: bool) -> None:
         if self.backend_state is not None:
             await self._end(self.forks, self.backend_state, now)
@@ -70,7 +73,7 @@ class LocalSpawner(PlatformSpawner):
         record = self.forks.find(self.backend_state) if code is not None else None
         if record is None or record.exit is None:
             return Seen(code)
-        return Seen(code, record.exit.reason, datetime.fromisoformat(record.exit.ended_at))
+        return Seen(code, record.exit.reason, record.exit.moment)
 
     # ---- steps
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, case, func, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
+from ltai_hub.db.base import UtcDateTime
+from ltai_hub.db.lists import has_text, seconds_between, take_part
 from ltai_hub.db.tables import events, prices, tenants, usage_intervals
+from ltai_hub.domain.lists import Part
 from ltai_hub.domain.quotas import Amounts
 from ltai_hub.domain.usage import Interval, Price
 
@@ -89,6 +92,27 @@ def price_versions(tx: Connection) -> list[Price]:
     return [Price(r["flavor"], r["micro_per_hour"], r["valid_from"]) for r in rows]
 
 
+def price_now(flavor: ColumnElement[str], now: datetime) -> ColumnElement[int]:
+    """SQL of the price an hour of a row's flavor, to sort by."""
+    query = select(prices.c.micro_per_hour).where(prices.c.flavor == flavor, prices.c.valid_from <= now)
+    return func.coalesce(query.order_by(prices.c.valid_from.desc()).limit(1).scalar_subquery(), 0)
+
+
+def cost_until(kind: str, noun_id: ColumnElement[str], now: datetime) -> ColumnElement[float]:
+    """SQL of what a row has cost so far, to sort by; the exact sum is that of ``costs_of``."""
+    until = func.lead(prices.c.valid_from).over(partition_by=prices.c.flavor, order_by=prices.c.valid_from)
+    spans = select(prices, until.label("valid_until")).subquery("spans")
+    used = usage_intervals.c
+    first = case((spans.c.valid_from > used.started_at, spans.c.valid_from), else_=used.started_at)
+    end = func.coalesce(used.ended_at, bindparam(None, now, UtcDateTime()))
+    last = case((spans.c.valid_until < end, spans.c.valid_until), else_=end)
+    seconds = seconds_between(first, last)
+    cost = case((seconds > 0, seconds * used.replicas * spans.c.micro_per_hour), else_=0.0)
+    rated = select(used.noun_id, func.sum(cost).label("cost")).join(spans, spans.c.flavor == used.flavor)
+    costs = rated.where(used.kind == kind).group_by(used.noun_id).cte("costs")
+    return func.coalesce(select(costs.c.cost).where(costs.c.noun_id == noun_id).scalar_subquery(), 0.0)
+
+
 def insert_price(tx: Connection, price: Price, set_by: str) -> None:
     tx.execute(insert(prices).values(flavor=price.flavor, micro_per_hour=price.micro_per_hour, valid_from=price.valid_from, set_by=set_by))
 
@@ -128,14 +152,13 @@ def insert_event(
 
 def list_events(
     tx: Connection,
-    limit: int,
-    offset: int,
+    part: Part = Part(),
     scope: Scope | None = None,
     tenant: str | None = None,
     noun: str | None = None,
     noun_id: str | None = None,
-) -> list[Event]:
-    """Newest first."""
+) -> tuple[list[Event], int]:
+    """A page and the total. Newest first."""
     query = select(events, tenants.c.slug.label("tenant")).outerjoin(tenants, tenants.c.id == events.c.tenant_id)
     if scope is not None:
         query = query.where(or_(tenants.c.slug.in_(list(scope.tenants)), events.c.user == scope.user))
@@ -145,6 +168,8 @@ def list_events(
         query = query.where(events.c.noun == noun)
     if noun_id:
         query = query.where(events.c.noun_id == noun_id)
-    rows = tx.execute(query.order_by(events.c.id.desc()).limit(limit).offset(offset)).mappings()
+    if part.text:
+        query = query.where(has_text(part.text, events.c.name, events.c.user, events.c.reason))
+    rows, total = take_part(tx, query, part, {"at": events.c.at}, events.c.id)
     names = ("id", "at", "noun", "noun_id", "name", "user", "tenant", "actor", "from_phase", "to_phase", "reason")
-    return [Event(**{name: r[name] for name in names}) for r in rows]
+    return [Event(**{name: r[name] for name in names}) for r in rows], total

@@ -5,12 +5,13 @@ Call it inside the transaction that inserts the row of the workload: both are th
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
-from ltai_hub.domain.quotas import Limit, Waiting, amounts_of, decide, too_big
+from ltai_hub.domain.quotas import Decision, Limit, Waiting, amounts_of, decide, too_big
 from ltai_hub.domain.tenants import Person
 from ltai_hub.domain.workloads import Kind, Resources
 from ltai_hub.errors import OverQuota
@@ -89,13 +90,20 @@ def admit_waiting(tx: Connection, now: datetime) -> list[tuple[Kind, str]]:
 
 def waiting(tx: Connection, kind: Kind, noun_id: str) -> Admission | None:
     """Where an open ask stands; None when there is none."""
-    found = store.find_open(tx, kind, noun_id)
-    if found is None:
-        return None
-    if found.state == store.HELD:
-        return Admission(held=True)
+    return standings(tx, kind, [noun_id]).get(noun_id)
+
+
+def standings(tx: Connection, kind: Kind, noun_ids: Collection[str]) -> dict[str, Admission]:
+    """Where open asks of one kind stand, many at once; what has none open is left out."""
+    found = store.open_reservations(tx, kind, noun_ids) if noun_ids else []
+    if all(reservation.state == store.HELD for reservation in found):
+        return {reservation.noun_id: Admission(held=True) for reservation in found}
     queue = {r.id: r for r in store.waiting_reservations(tx)}
-    decision = next(d for d in decide(_with_limits(tx, queue)) if d.reservation == found.id)
+    decisions = {decision.reservation: decision for decision in decide(_with_limits(tx, queue))}
+    return {r.noun_id: Admission(held=True) if r.state == store.HELD else _standing(decisions[r.id]) for r in found}
+
+
+def _standing(decision: Decision) -> Admission:
     if decision.held:
         # room appeared without anybody releasing (a quota was raised): the next pass holds it
         return Admission(held=False, position=1, reason="starting as soon as the queue is looked at again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.engine import Connection
 
+from ltai_hub.domain.lists import Sight
 from ltai_hub.domain.permissions import ACTIONS, Role, may
 from ltai_hub.domain.tenants import Person
 from ltai_hub.errors import BadInput, Denied, NotFound
@@ -39,6 +40,18 @@ def permitted_tenants(tx: Connection, person: Person, action: str, own: bool = F
     if person.admin:
         return {tenant.slug for tenant in store.all_tenants(tx)}
     return {slug for slug, role in store.roles_of(tx, person.name).items() if may(role, action, is_own=own)}
+
+
+def sight_of(tx: Connection, person: Person, action: str, tenant: str | None = None, user: str | None = None) -> Sight:
+    """What the person sees in a list: their own and what ``action`` lets them see of others; of one tenant with those below, of one user.
+
+    Raises Denied or NotFound for a tenant that is not theirs.
+    """
+    inside = None
+    if tenant:
+        permit(tx, person, action, tenant)
+        inside = store.subtree(tx, [tenant])
+    return Sight(person.name, permitted_tenants(tx, person, action), inside, user)
 
 
 def default_tenant(tx: Connection, user: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -131,20 +131,42 @@ def has_history(tx: Connection, tenant: Tenant) -> bool:
 
 def roles_of(tx: Connection, user: str) -> dict[str, Role]:
     """Slug → effective role for every tenant the person is in, inherited ones included."""
-    direct = select(members.c.tenant_id.label("id"), members.c.role).where(members.c.user == user).cte("held", recursive=True)
-    tree = direct.union_all(select(tenants.c.id, direct.c.role).where(tenants.c.parent_id == direct.c.id))
-    best: dict[str, Role] = {}
-    for slug, name in tx.execute(select(tenants.c.slug, tree.c.role).join(tree, tree.c.id == tenants.c.id)):
+    return roles_of_all(tx, [user])[user]
+
+
+def roles_of_all(tx: Connection, users: Collection[str]) -> dict[str, dict[str, Role]]:
+    """The same for many people at once."""
+    given = select(members.c.user, members.c.tenant_id.label("id"), members.c.role).where(members.c.user.in_(list(users)))
+    held = given.cte("held", recursive=True)
+    tree = held.union_all(select(held.c.user, tenants.c.id, held.c.role).where(tenants.c.parent_id == held.c.id))
+    best: dict[str, dict[str, Role]] = {user: {} for user in users}
+    for user, slug, name in tx.execute(select(tree.c.user, tenants.c.slug, tree.c.role).join(tree, tree.c.id == tenants.c.id)):
         role = Role(name)
-        if slug not in best or role.rank > best[slug].rank:
-            best[slug] = role
+        if slug not in best[user] or role.rank > best[user][slug].rank:
+            best[user][slug] = role
     return best
 
 
 def direct_tenants(tx: Connection, user: str) -> list[str]:
     """Tenants the person was put into directly, oldest first."""
-    query = select(tenants.c.slug).join(members, members.c.tenant_id == tenants.c.id).where(members.c.user == user)
-    return list(tx.scalars(query.order_by(members.c.added_at, tenants.c.id)))
+    return direct_tenants_of_all(tx, [user])[user]
+
+
+def direct_tenants_of_all(tx: Connection, users: Collection[str]) -> dict[str, list[str]]:
+    """The same for many people at once."""
+    query = select(members.c.user, tenants.c.slug).join(tenants, tenants.c.id == members.c.tenant_id)
+    found: dict[str, list[str]] = {user: [] for user in users}
+    for user, slug in tx.execute(query.where(members.c.user.in_(list(users))).order_by(members.c.added_at, tenants.c.id)):
+        found[user].append(slug)
+    return found
+
+
+def count_members(tx: Connection) -> dict[int, int]:
+    """Tenant id → how many people have a role in it, there or in a tenant above."""
+    start = select(tenants.c.id.label("top"), tenants.c.id, tenants.c.parent_id).cte("chain", recursive=True)
+    chain = start.union_all(select(start.c.top, tenants.c.id, tenants.c.parent_id).where(tenants.c.id == start.c.parent_id))
+    query = select(chain.c.top, func.count(members.c.user.distinct())).join(members, members.c.tenant_id == chain.c.id)
+    return {tenant: number for tenant, number in tx.execute(query.group_by(chain.c.top))}
 
 
 def members_of(tx: Connection, tenant: Tenant) -> list[Member]:
@@ -314,11 +336,15 @@ def release_open(tx: Connection, kind: str, noun_id: str, at: datetime) -> bool:
 
 
 def find_open(tx: Connection, kind: str, noun_id: str) -> Reservation | None:
+    return next(iter(open_reservations(tx, kind, [noun_id])), None)
+
+
+def open_reservations(tx: Connection, kind: str, noun_ids: Collection[str]) -> list[Reservation]:
+    """At most one each, in no order."""
     query = select(reservations).where(
-        (reservations.c.kind == kind) & (reservations.c.noun_id == noun_id) & (reservations.c.state != RELEASED)
+        (reservations.c.kind == kind) & reservations.c.noun_id.in_(list(noun_ids)) & (reservations.c.state != RELEASED)
     )
-    row = tx.execute(query).mappings().first()
-    return None if row is None else _reservation(row)
+    return [_reservation(row) for row in tx.execute(query).mappings()]
 
 
 def waiting_reservations(tx: Connection) -> list[Reservation]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query, Request
 
+from ltai_hub.domain.lists import Part
 from ltai_hub.domain.permissions import ACTIONS, may
 from ltai_hub.errors import Denied
 from ltai_hub.tenancy import store
@@ -52,6 +53,11 @@ class Paging:
     limit: Annotated[int, Query(ge=1, le=1000, description="rows at most")] = 100
     offset: Annotated[int, Query(ge=0, le=LARGEST, description="rows to leave out at the beginning")] = 0
     q: Annotated[str, Query(max_length=200, description="text to search")] = ""
+    sort: Annotated[str, Query(max_length=60, description='field to sort by; "-" in front: the largest first')] = ""
+
+    @property
+    def part(self) -> Part:
+        return Part(self.limit, self.offset, self.q, self.sort)
 
 
 Page = Annotated[Paging, Depends(Paging)]

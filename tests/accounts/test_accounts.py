@@ -9,6 +9,7 @@ import pytest
 from ltai_hub.accounts import passwords
 from ltai_hub.accounts.lockout import FREE_ATTEMPTS, LONGEST, lock_time
 from ltai_hub.accounts.service import AccountDisabled, Accounts, LockedOut, WrongPassword
+from ltai_hub.domain.lists import Part
 from ltai_hub.errors import BadInput, Conflict, Denied, NotFound
 from tests.factories import NOW, a_database
 
@@ -172,9 +173,9 @@ def test_changing_a_password_needs_the_old_one(accounts: Accounts) -> None:
 def test_accounts_are_found_by_a_part_of_either_name(accounts: Accounts) -> None:
     accounts.create("sam", "Li Na 李娜")
     accounts.create("eve", "100% Eve")
-    assert [a.name for a in accounts.search("李")[0]] == ["sam"]
-    assert [a.name for a in accounts.search("%")[0]] == ["eve"]
-    assert accounts.search("", limit=1, offset=1)[1] == 2
+    assert [a.name for a in accounts.search(Part(text="李"))[0]] == ["sam"]
+    assert [a.name for a in accounts.search(Part(text="%"))[0]] == ["eve"]
+    assert accounts.search(Part(limit=1, offset=1))[1] == 2
 
 
 def test_random_passwords_pass_the_rules() -> None:

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ltai_hub.backends.base import Backend, MeasuresUse, PublishesPorts
+from ltai_hub.backends.base import Backend, KnowsCapacity, MeasuresUse, PublishesPorts
 from ltai_hub.backends.fake import FakeBackend, FakeProcess
-from ltai_hub.domain.workloads import Phase, Workload
+from ltai_hub.domain.workloads import Phase, Resources, Workload
 from ltai_hub.errors import BadWorkload, NoCapacity
 from tests.backends.conftest import make_data_folder
 from tests.backends.support import RunningForkServer, a_workload, log_of, until, until_ended
@@ -31,7 +31,7 @@ def pretend(process: FakeProcess) -> None:
         process.finish(3 if code == FAILS else 0)
 
 
-class Both(Backend, MeasuresUse, PublishesPorts):
+class Both(Backend, MeasuresUse, KnowsCapacity, PublishesPorts):
     """For the type checker: every backend tested here has the capabilities."""
 
 
@@ -200,6 +200,27 @@ async def start_when_free(place: Place, workload: Workload) -> dict[str, object]
 async def test_more_accelerators_than_there_are_is_final(place: Place) -> None:
     with pytest.raises(BadWorkload, match="has 2"):
         await place.backend.start(place.workload(RUNS, accelerators=3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "replicas", "reason"),
+    [
+        ("", 0, 100, ""),
+        ("simulated-gpu", 2, 1, ""),
+        ("simulated-gpu", 1, 2, ""),
+        ("simulated-gpu", 3, 1, "this machine has 2 × simulated-gpu and this needs 3; choose another flavor or fewer instances"),
+        ("simulated-gpu", 1, 3, "this machine has 2 × simulated-gpu and this needs 3; choose another flavor or fewer instances"),
+        ("nvidia-a100", 1, 1, "this machine has no nvidia-a100; it has 2 × simulated-gpu; choose another flavor"),
+    ],
+)
+async def test_what_can_never_run_here_is_known_before(place: Place, kind: str, count: int, replicas: int, reason: str) -> None:
+    resources = Resources(cpu=1, memory=1 << 30, accelerator=kind, accelerator_count=count)
+    assert await place.backend.fits(resources, replicas) == reason
+
+
+async def test_what_is_taken_by_others_fits_all_the_same(place: Place) -> None:
+    await place.backend.start(place.workload(RUNS, accelerators=2))
+    assert await place.backend.fits(Resources(1, 1 << 30, accelerator="simulated-gpu", accelerator_count=2)) == ""
 
 
 async def test_use_is_measured_while_it_runs(place: Place) -> None:

@@ -414,7 +414,19 @@ async def test_a_workload_whose_pid_1_was_killed_has_ended_with_a_reason(forks: 
     assert record.process
     os.kill(record.process.pid, 9)
     seen = await until_ended(forks.backend, state)
-    assert (seen.exit_code, seen.reason) == (137, "killed from outside")
+    assert (seen.exit_code, seen.reason, seen.ended_at) == (137, "killed from outside", None)
+
+
+async def test_a_machine_that_was_restarted_does_not_pretend_to_know_when_it_went_down(forks: RunningForkServer) -> None:
+    state = await forks.backend.start(a_workload(home=forks.home("alice")))
+    await until_ended(forks.backend, state)
+    folder = forks.client.workload_folder(state["replicas"][0])
+    process = json.loads((folder / "process.json").read_text())
+    (folder / "process.json").write_text(json.dumps({**process, "boot_id": "another"}))
+    (folder / "exit.json").write_text("")
+    for _ in range(2):
+        (seen,) = await forks.backend.observe([state])
+        assert (seen.phase, seen.exit_code, seen.reason, seen.ended_at) == (Phase.FAILED, 137, "the machine was restarted", None)
 
 
 async def test_a_reused_pid_is_never_taken_for_ours(forks: RunningForkServer) -> None:

@@ -22,7 +22,10 @@ def count_up(url: str) -> None:
 
 def test_no_update_of_six_processes_is_lost(tmp_path: Path) -> None:
     """With SQLAlchemy's defaults more than half of them were."""
-    database = a_database(tmp_path)
+    check_nothing_is_lost(a_database(tmp_path))
+
+
+def check_nothing_is_lost(database: Database) -> None:
     with database.transaction() as tx:
         a_tenant(tx, "counter")
         tx.execute(update(tenants).values(name="0"))
@@ -35,6 +38,17 @@ def test_no_update_of_six_processes_is_lost(tmp_path: Path) -> None:
     assert [worker.exitcode for worker in workers] == [0] * PROCESSES
     with database.reading() as tx:
         assert tx.execute(select(tenants.c.name)).scalar_one() == str(PROCESSES * ROUNDS)
+
+
+def test_a_reader_sees_one_state_while_others_write(tmp_path: Path) -> None:
+    database = a_database(tmp_path)
+    with database.reading() as reader:
+        assert reader.execute(select(tenants.c.slug)).all() == []
+        with database.transaction() as tx:
+            a_tenant(tx, "new")
+        assert reader.execute(select(tenants.c.slug)).all() == []
+    with database.reading() as reader:
+        assert reader.execute(select(tenants.c.slug)).all() == [("new",)]
 
 
 def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_an_interval_spans_exactly_the_running_time(tmp_path: Path) -> None:
         change_phase(tx, JOB, Phase.RUNNING, Phase.SUCCEEDED, "exit code 0", at(10))
         (interval,) = store.intervals(tx, NOW, FOREVER)
         assert (interval.started_at, interval.ended_at) == (at(2), at(10))
-        assert [e.to_phase for e in reversed(store.list_events(tx, 10, 0))] == ["queued", "starting", "running", "succeeded"]
+        assert [e.to_phase for e in reversed(store.list_events(tx)[0])] == ["queued", "starting", "running", "succeeded"]
 
 
 def test_repeating_a_change_changes_nothing(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from ltai_hub.errors import Denied, OverQuota
 from ltai_hub.tenancy import store
 from ltai_hub.tenancy.admission import admit, admit_waiting, release, waiting
 from tests.factories import NOW, a_database, a_person, a_school, an_ask, at
+from tests.tenancy.race import check_never_over_quota
 
 
 def test_without_a_quota_everything_is_held(tmp_path: Path) -> None:
@@ -96,3 +97,7 @@ def test_replicas_count_each(tmp_path: Path) -> None:
         store.put_quota(tx, ml, "", "cpu", 2)
         with pytest.raises(OverQuota):
             admit(tx, a_person(), "jobs:create", an_ask(replicas=3), NOW)
+
+
+def test_six_processes_at_once_are_never_given_more_than_the_quota(tmp_path: Path) -> None:
+    check_never_over_quota(a_database(tmp_path))

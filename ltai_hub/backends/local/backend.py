@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ltai_hub.backends.base import AcceleratorUse, Backend, MeasuresUse, Observed, PublishesPorts, State, Use
+from ltai_hub.backends.base import AcceleratorUse, Backend, KnowsCapacity, MeasuresUse, Observed, PublishesPorts, State, Use
 from ltai_hub.backends.local import records, usage
 from ltai_hub.backends.local.client import PORT_GROUP, ForkServer
-from ltai_hub.backends.local.devices import Device, measure_devices
+from ltai_hub.backends.local.devices import Device, lacking, measure_devices, read_devices
 from ltai_hub.backends.local.records import Record
-from ltai_hub.domain.workloads import Phase, Workload
+from ltai_hub.domain.workloads import Phase, Resources, Workload
 from ltai_hub.errors import Problem
 from ltai_hub.settings import Settings
 
@@ -27,7 +27,7 @@ LOG_POLL_SECONDS = 0.2
 CHUNK = 1 << 16
 
 
-class LocalBackend(Backend, MeasuresUse, PublishesPorts):
+class LocalBackend(Backend, MeasuresUse, KnowsCapacity, PublishesPorts):
     """State: {"replicas": [{"name", "port"}, …]}."""
 
     def __init__(self, settings: Settings) -> None:
@@ -84,6 +84,9 @@ class LocalBackend(Backend, MeasuresUse, PublishesPorts):
     async def accelerators(self) -> list[AcceleratorUse]:
         return await asyncio.to_thread(lambda: measure_devices(self.devices(), self.taken_devices(), time.time()))
 
+    async def fits(self, resources: Resources, replicas: int = 1) -> str:
+        return await asyncio.to_thread(lacking, self.folder, resources, replicas)
+
     def measure_one(self, state: State) -> Use | None:
         found = [self.forks.find(one) for one in replicas_of(state)]
         running = [record for record in found if record and record.is_running]
@@ -102,7 +105,7 @@ class LocalBackend(Backend, MeasuresUse, PublishesPorts):
         return self.cpu.cores(record.spec.name, usage.cpu_seconds(usage.tree(pid_of(record))), time.monotonic())
 
     def devices(self) -> list[Device]:
-        return [Device(**raw) for raw in _read_json(self.folder.run / "devices.json", [])]
+        return read_devices(self.folder) or []
 
     def taken_devices(self) -> set[str]:
         return {index for record in records.running_records(self.folder.workloads) for index in record.spec.devices}
@@ -147,7 +150,7 @@ def observed_one(record: Record | None, listening: set[int]) -> Observed:
     if not record.is_running:
         ended = record.exit or (records.find_record(record.folder) or record).exit or records.write_lost_exit(record)
         phase = Phase.SUCCEEDED if ended.exit_code == 0 else Phase.FAILED
-        return Observed(phase, ended.reason, ended.exit_code, started, datetime.fromisoformat(ended.ended_at), (), record.spec.devices)
+        return Observed(phase, ended.reason, ended.exit_code, started, ended.moment, (), record.spec.devices)
     if record.spec.socket_inode and record.spec.socket_inode not in listening:
         return Observed(Phase.STARTING, record.notice or "not listening yet", started_at=started, devices=record.spec.devices)
     address = (f"127.0.0.1:{record.spec.port}",) if record.spec.port else ()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ltai_hub.backends.base import AcceleratorUse
+from ltai_hub.backends.base import AcceleratorUse, explain_lack
+from ltai_hub.domain.workloads import Resources
+from ltai_hub.paths import DataFolder
 
 SIMULATED_KIND = "simulated-gpu"
 SIMULATED_MEMORY = 16 << 30
@@ -35,6 +39,24 @@ def find_devices(simulated: int) -> list[Device]:
         *real,
         *(Device(str(first + i), f"Simulated GPU {i}", SIMULATED_KIND, SIMULATED_MEMORY, simulated=True) for i in range(simulated)),
     ]
+
+
+def read_devices(folder: DataFolder) -> list[Device] | None:
+    """As the fork server found them; None when it has never run."""
+    try:
+        return [Device(**raw) for raw in json.loads((folder.run / "devices.json").read_text())]
+    except (OSError, ValueError):
+        return None
+
+
+def lacking(folder: DataFolder, resources: Resources, replicas: int) -> str:
+    """Why this machine can never run it; "" when it can."""
+    devices = read_devices(folder)
+    if devices is None:
+        return ""
+    kind = resources.accelerator
+    there = sum(device.is_of(kind) for device in devices)
+    return explain_lack(kind, resources.accelerator_count * replicas, there, Counter(device.kind for device in devices))
 
 
 def pick_devices(devices: Iterable[Device], taken: set[str], kind: str, count: int) -> tuple[Device, ...]:

@@ -21,6 +21,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+LONGEST_REASON, ORDER_BYTES = 200, 4096
+"""Even when JSON spells every character in twelve bytes, an order has its place."""
 STARTING_SECONDS = 20.0
 """A folder without process.json younger than this is being started; older, its start was cut off."""
 
@@ -61,9 +63,15 @@ class Process:
 
 @dataclass(frozen=True)
 class Exit:
+    """``ended_at`` is "" where nobody saw the end."""
+
     exit_code: int
     ended_at: str
     reason: str = ""
+
+    @property
+    def moment(self) -> datetime | None:
+        return datetime.fromisoformat(self.ended_at) if self.ended_at else None
 
 
 @dataclass(frozen=True)
@@ -139,21 +147,27 @@ def to_json(value: object) -> bytes:
 
 
 def write_order(folder: Path, grace_seconds: float, reason: str) -> None:
-    """In place: pid 1 holds this very file open, or will find it when it begins."""
+    """In place: pid 1 holds this very file open, or will find it when it begins.
+
+    In one write of one length, so that pid 1 never reads half of an order that replaces another.
+    """
+    order = json.dumps({"grace_seconds": grace_seconds, "reason": reason[:LONGEST_REASON]})
     fd = os.open(folder / "stop.json", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps({"grace_seconds": grace_seconds, "reason": reason}).encode(), 0)
+        os.pwrite(fd, order.encode().ljust(ORDER_BYTES), 0)
     finally:
         os.close(fd)
 
 
 def write_lost_exit(record: Record) -> Exit:
-    """For a workload whose pid 1 could not write its end: it was killed from outside, or the machine went down."""
+    """For a workload whose pid 1 could not write its end: it was killed from outside, or the machine went down.
+
+    When is not known; whoever watched it knows when it was last seen.
+    """
     process = record.process
     restarted = process is not None and process.boot_id != boot_id()
     reason = "the machine was restarted" if restarted else "killed from outside" if process else "its start was cut off"
-    ended = Exit(137, datetime.now(UTC).isoformat(), reason)
+    ended = Exit(137, "", reason)
     path = record.folder / "exit.json"
     with contextlib.suppress(OSError):
         if not path.exists() or path.stat().st_size == 0:

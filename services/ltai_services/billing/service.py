@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from ltai_hub.domain.usage import Charge, Interval, Price, rate
+from ltai_hub.domain.usage import Charge, Interval, Price, Rated, rate_all
 from ltai_hub.errors import BadInput, Conflict
 from ltai_hub.metering import store
 from ltai_hub.service import Platform
@@ -21,20 +20,6 @@ from ltai_hub.web.callers import Caller
 from ltai_services.billing.models import Bill, BillLine, Group, IntervalOut, NewPrice, PriceOut, UsageOut
 
 DANGEROUS_IN_SHEETS = ("=", "+", "-", "@", "\t", "\r")
-
-
-@dataclass(frozen=True)
-class Rated:
-    interval: Interval
-    charges: tuple[Charge, ...]
-
-    @property
-    def seconds(self) -> float:
-        return sum(charge.seconds * charge.replicas for charge in self.charges)
-
-    @property
-    def cost_micro(self) -> int:
-        return sum(charge.cost_micro for charge in self.charges)
 
 
 class BillingService:
@@ -148,13 +133,6 @@ class BillingService:
 
     def _price_out(self, price: Price) -> PriceOut:
         return PriceOut(flavor=price.flavor, price_micro_per_hour=price.micro_per_hour, currency=self.currency, valid_from=price.valid_from)
-
-
-def rate_all(intervals: Iterable[Interval], prices: Sequence[Price], start: datetime, end: datetime) -> list[Rated]:
-    by_flavor: dict[str, list[Price]] = {}
-    for price in prices:
-        by_flavor.setdefault(price.flavor, []).append(price)
-    return [Rated(i, tuple(rate(i, by_flavor.get(i.flavor, ()), start, end))) for i in intervals]
 
 
 def make_lines(rated: Iterable[Rated]) -> list[BillLine]:

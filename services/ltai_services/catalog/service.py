@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform as machine
+from collections.abc import Mapping
 from pathlib import Path
 
 from ltai_hub.backends.base import AcceleratorUse, MeasuresUse
@@ -12,7 +13,7 @@ from ltai_hub.catalog.images import build_image, image_log, image_state
 from ltai_hub.catalog.load import picture_uri
 from ltai_hub.domain.catalog import Flavor, Image, Profile, is_usable
 from ltai_hub.errors import Conflict, Denied, NotFound, Problem
-from ltai_hub.metering.costs import hourly_price
+from ltai_hub.metering.costs import hourly_prices
 from ltai_hub.service import Platform
 from ltai_hub.tenancy import store
 from ltai_hub.tenancy.permit import permit, permitted_tenants
@@ -39,10 +40,11 @@ class CatalogService:
         cpu, memory = machine_size()
         now = self.platform.clock()
         with self.database.reading() as tx:
-            return [
-                self._flavor_out(flavor, hourly_price(tx, name, now), is_usable(flavor, cpu, memory, machine.machine(), devices))
-                for name, flavor in self.catalog.flavors.items()
-            ]
+            prices = hourly_prices(tx, now)
+        return [
+            self._flavor_out(flavor, prices.get(name, 0), is_usable(flavor, cpu, memory, machine.machine(), devices))
+            for name, flavor in self.catalog.flavors.items()
+        ]
 
     def _flavor_out(self, flavor: Flavor, price: int, usable: bool) -> FlavorOut:
         amounts = flavor.resources
@@ -114,9 +116,9 @@ class CatalogService:
             else:
                 slugs = permitted_tenants(tx, caller, "profiles:read", own=True)
             offers = store.profiles_of(tx, slugs)
-            now = self.platform.clock()
+            prices = hourly_prices(tx, self.platform.clock())
             return [
-                self._profile_out(self.catalog.profiles[name], slug, hourly_price(tx, self.catalog.profiles[name].flavor, now))
+                self._profile_out(self.catalog.profiles[name], slug, prices)
                 for slug in sorted(offers)
                 for name in offers[slug]
                 if name in self.catalog.profiles
@@ -124,11 +126,11 @@ class CatalogService:
 
     def all_profiles(self) -> list[ProfileOut]:
         """Every row of the catalogue, for those who assign them."""
-        now = self.platform.clock()
         with self.database.reading() as tx:
-            return [self._profile_out(p, "", hourly_price(tx, p.flavor, now)) for p in self.catalog.profiles.values()]
+            prices = hourly_prices(tx, self.platform.clock())
+        return [self._profile_out(profile, "", prices) for profile in self.catalog.profiles.values()]
 
-    def _profile_out(self, profile: Profile, tenant: str, price: int) -> ProfileOut:
+    def _profile_out(self, profile: Profile, tenant: str, prices: Mapping[str, int]) -> ProfileOut:
         state = image_state(self.platform.settings.folder, self.catalog.images[profile.image])
         return ProfileOut(
             name=profile.name,
@@ -140,7 +142,7 @@ class CatalogService:
             flavors=list(profile.flavors) or [profile.flavor],
             picture=picture_uri(self.platform.settings.catalog, profile),
             ready=state.state == "ready",
-            price_micro_per_hour=price,
+            price_micro_per_hour=prices.get(profile.flavor, 0),
             currency=self.platform.settings.currency,
             tenant=tenant,
         )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, status
 
 from ltai_hub.web.callers import Caller
-from ltai_hub.web.dependencies import Page, page, require
+from ltai_hub.web.dependencies import Page, page, require, whose
 from ltai_services.environments.models import EnvironmentOut, NewEnvironment
 from ltai_services.environments.service import EnvironmentService
 
@@ -22,7 +22,8 @@ def make_router(service: EnvironmentService) -> APIRouter:
     def environments(
         caller: Reader, paging: Page, tenant: str | None = None, user: str | None = None, active: bool = False
     ) -> dict[str, Any]:
-        return page(*service.list(caller, paging, tenant, user, active))
+        """One's own, or with ``user`` "all" (or a name) those of others where the caller may see them."""
+        return page(*service.select(caller, paging.part, tenant, whose(caller, user or "me"), active))
 
     @router.post("/environments", status_code=status.HTTP_201_CREATED)
     async def create(caller: Creator, new: NewEnvironment) -> EnvironmentOut:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from asyncio import to_thread
+from collections.abc import Sequence
 
 from sqlalchemy.engine import Connection
 
-from ltai_hub.domain.workloads import Kind, Phase
+from ltai_hub.backends.base import check_fits
+from ltai_hub.domain.lists import Part
+from ltai_hub.domain.workloads import Kind, Phase, Resources
 from ltai_hub.environments import store
 from ltai_hub.environments.store import DEFAULT_NAME, Environment
-from ltai_hub.errors import BadInput, Conflict
-from ltai_hub.metering.costs import hourly_price
+from ltai_hub.errors import Conflict
+from ltai_hub.metering.costs import hourly_prices
 from ltai_hub.service import Platform
-from ltai_hub.slugs import check_title, make_slug
-from ltai_hub.tenancy import store as tenancy
-from ltai_hub.tenancy.admission import waiting
+from ltai_hub.slugs import check_number, check_title, make_slug
+from ltai_hub.tenancy.admission import Admission, standings
 from ltai_hub.tenancy.choices import resolve
-from ltai_hub.tenancy.permit import permit, permitted_tenants
+from ltai_hub.tenancy.permit import permit, sight_of
 from ltai_hub.web.callers import Caller
-from ltai_hub.web.dependencies import Paging, whose
 from ltai_services.environments.models import EnvironmentOut, NewEnvironment
 
-ACTIVE = (Phase.QUEUED, Phase.STARTING, Phase.RUNNING, Phase.STOPPING)
 # JupyterHub allows [a-z][a-z0-9-]{0,29}
 LONGEST_SERVER = 30
 
@@ -31,18 +31,11 @@ class EnvironmentService:
         self.platform = platform
         self.database = platform.database
 
-    def list(self, caller: Caller, paging: Paging, tenant: str | None, user: str | None, active: bool) -> tuple[list[EnvironmentOut], int]:
-        """One's own, or with ``user`` "all" (or a name) those of others where the caller may see them."""
-        name = whose(caller, user or "me")
+    def select(self, caller: Caller, part: Part, tenant: str | None, user: str | None, active: bool) -> tuple[list[EnvironmentOut], int]:
         with self.database.reading() as tx:
-            inside = None
-            if tenant:
-                permit(tx, caller, "environments:read", tenant)
-                inside = tenancy.subtree(tx, [tenant])
-            visible = permitted_tenants(tx, caller, "environments:read")
-            phases = ACTIVE if active else ()
-            found, total = store.select_environments(tx, caller.name, visible, paging.limit, paging.offset, inside, name, paging.q, phases)
-            return [self._out(tx, row) for row in found], total
+            sight = sight_of(tx, caller, "environments:read", tenant, user)
+            found, total = store.select_environments(tx, sight, part, self.platform.clock(), active)
+            return self._out_all(tx, found), total
 
     def get(self, caller: Caller, environment_id: int) -> EnvironmentOut:
         with self.database.reading() as tx:
@@ -52,25 +45,28 @@ class EnvironmentService:
         """Ask the hub to start it; what is wrong with the choice is said before anything is begun."""
         title = check_title(new.name, "environment", longest=100)
         server = "" if title == DEFAULT_NAME else make_slug(title, LONGEST_SERVER)
-        await to_thread(self._check, caller, new, server)
+        resources = await to_thread(self._check, caller, new, server)
+        await check_fits(self.platform.backend, resources)
         options = {"profile": new.profile, "image": new.image, "flavor": new.flavor, "tenant": new.tenant, "display_name": title}
         await self.platform.hub.ensure_user(caller.name)
         await self.platform.hub.start_server(caller.name, server, options)
         return await to_thread(self._find, caller.name, server)
 
-    def _check(self, caller: Caller, new: NewEnvironment, server: str) -> None:
+    def _check(self, caller: Caller, new: NewEnvironment, server: str) -> Resources:
         with self.database.reading() as tx:
             chosen = resolve(tx, self.platform.catalog, caller, new.tenant, new.profile, new.image, new.flavor)
             permit(tx, caller, "environments:create", chosen.tenant)
             running = store.find(tx, caller.name, server)
         if running is not None and not running.phase.is_final:
             raise Conflict(f"your environment {running.display_name} is {running.phase} already; stop it first or choose another name")
+        return chosen.flavor.resources
 
     async def start(self, caller: Caller, environment_id: int) -> EnvironmentOut:
         """Start a stopped one again with what it had."""
         row = await to_thread(self._permitted_row, caller, environment_id, "environments:create")
         if not row.phase.is_final:
             raise Conflict(f"the environment {row.display_name} is {row.phase} already")
+        await check_fits(self.platform.backend, self.platform.catalog.resources_of(row.flavor))
         options = {"profile": row.profile, "image": row.image, "flavor": row.flavor, "tenant": row.tenant, "display_name": row.display_name}
         await self.platform.hub.start_server(row.user, row.server, options)
         return await to_thread(self._find, row.user, row.server)
@@ -96,8 +92,7 @@ class EnvironmentService:
             return self._permitted(tx, caller, environment_id, action)
 
     def _permitted(self, tx: Connection, caller: Caller, environment_id: int, action: str) -> Environment:
-        if not 0 < environment_id < 2**63:
-            raise BadInput(f"{environment_id} is no environment number")
+        check_number(environment_id, "environment")
         row = store.get(tx, environment_id)
         permit(tx, caller, action, row.tenant, owner=row.user)
         return row
@@ -110,7 +105,14 @@ class EnvironmentService:
             return self._out(tx, row)
 
     def _out(self, tx: Connection, row: Environment) -> EnvironmentOut:
-        queued = waiting(tx, Kind.ENVIRONMENT, row.run_id) if row.phase is Phase.QUEUED else None
+        return self._out_all(tx, [row])[0]
+
+    def _out_all(self, tx: Connection, rows: Sequence[Environment]) -> list[EnvironmentOut]:
+        queue = standings(tx, Kind.ENVIRONMENT, [row.run_id for row in rows if row.phase is Phase.QUEUED])
+        prices = hourly_prices(tx, self.platform.clock())
+        return [self._one_out(row, queue.get(row.run_id), prices.get(row.flavor, 0)) for row in rows]
+
+    def _one_out(self, row: Environment, queued: Admission | None, price: int) -> EnvironmentOut:
         return EnvironmentOut(
             id=row.id,
             name=row.name,
@@ -127,6 +129,6 @@ class EnvironmentService:
             started_at=row.started_at,
             ended_at=row.ended_at,
             queue_position=queued.position if queued else None,
-            price_micro_per_hour=hourly_price(tx, row.flavor, self.platform.clock()),
+            price_micro_per_hour=price,
             currency=self.platform.settings.currency,
         )

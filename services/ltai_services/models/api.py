@@ -22,7 +22,7 @@ def make_router(service: ModelService) -> APIRouter:
 
     @router.get("/models")
     async def list_models(caller: Reader, paging: Page, tenant: str | None = None) -> dict[str, Any]:
-        return page(*await service.select(caller, paging, tenant))
+        return page(*await service.select(caller, paging.part, tenant))
 
     @router.post("/models", status_code=status.HTTP_201_CREATED)
     async def register(caller: Writer, new: NewVersion) -> VersionOut:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ltai_hub.domain.lists import Part, in_order, read_order
 from ltai_hub.errors import BadInput, Conflict, NotFound
 from ltai_hub.service import Platform
-from ltai_hub.slugs import check_title, shown
+from ltai_hub.slugs import check_number, check_title, shown
 from ltai_hub.tenancy.permit import permit, permitted_tenants
 from ltai_hub.tenancy.store import subtree
 from ltai_hub.web.callers import Caller
-from ltai_hub.web.dependencies import Paging
 from ltai_services.models import store
 from ltai_services.models.models import ModelDetails, ModelOut, NewVersion, VersionOut
 from ltai_services.models.store import Served, SourceJob
@@ -20,6 +20,13 @@ from ltai_services.registry import Framework, RegisteredModel, Registry, Version
 from ltai_services.tracking import Tracking, from_pairs, is_finite, metrics_of
 
 AT_ONCE = 8
+FRAMEWORK = "framework"
+SORTS: Mapping[str, Callable[[tuple[str, RegisteredModel]], Any]] = {
+    "name": lambda pair: pair[1].name.lower(),
+    "tenant": lambda pair: pair[0],
+    "versions": lambda pair: len(pair[1].versions),
+    "updated_at": lambda pair: pair[1].updated_at,
+}
 
 
 class ModelService:
@@ -28,8 +35,9 @@ class ModelService:
         self.tracking = tracking
         self.registry = Registry(tracking)
 
-    async def select(self, caller: Caller, paging: Paging, tenant: str | None) -> tuple[list[ModelOut], int]:
-        """Models of all the caller's tenants, or of one and those below it; newest first."""
+    async def select(self, caller: Caller, part: Part, tenant: str | None) -> tuple[list[ModelOut], int]:
+        """Models of all the caller's tenants, or of one and those below it; newest first. Raises BadInput for an unknown ``part.sort``."""
+        order = read_order(part.sort, {*SORTS, FRAMEWORK})
         workspaces = await asyncio.to_thread(self._readable, caller, tenant)
         turn = asyncio.Semaphore(AT_ONCE)
 
@@ -38,10 +46,16 @@ class ModelService:
                 return [(workspace, model) for model in await self.registry.list_models(workspace)]
 
         found = [pair for pairs in await asyncio.gather(*map(one, workspaces)) for pair in pairs]
-        found = [pair for pair in found if paging.q.lower() in pair[1].name.lower()]
+        found = [pair for pair in found if part.text.lower() in pair[1].name.lower()]
         found.sort(key=lambda pair: (-pair[1].updated_at.timestamp(), pair[1].name))
-        shown_now = found[paging.offset : paging.offset + paging.limit]
-        return list(await asyncio.gather(*(self._model_out(workspace, model) for workspace, model in shown_now))), len(found)
+        if order is not None and order.field == FRAMEWORK:
+            # it stands in each model's own files: all of them have to be read before they can be put in order
+            every = await asyncio.gather(*(self._model_out(*pair) for pair in found))
+            return in_order(every, part.sort, {FRAMEWORK: lambda model: model.framework})[part.offset : part.offset + part.limit], len(
+                found
+            )
+        shown_now = in_order(found, part.sort, SORTS)[part.offset : part.offset + part.limit]
+        return list(await asyncio.gather(*(self._model_out(*pair) for pair in shown_now))), len(found)
 
     async def show(self, caller: Caller, tenant: str, name: str) -> ModelDetails:
         served = await asyncio.to_thread(self._served, caller, "models:read", tenant)
@@ -103,8 +117,7 @@ class ModelService:
             return store.served_versions(tx, tenant)
 
     def _source(self, caller: Caller, job_id: int) -> SourceJob:
-        if not 0 < job_id < 2**63:
-            raise BadInput(f"{job_id} is no job number")
+        check_number(job_id, "job")
         with self.database.reading() as tx:
             job = store.get_job(tx, job_id)
             permit(tx, caller, "jobs:read", job.tenant, owner=job.user)

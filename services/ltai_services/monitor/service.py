@@ -12,11 +12,13 @@ from typing import Any, Protocol, runtime_checkable
 from sqlalchemy.engine import Connection
 
 from ltai_hub.backends.base import AcceleratorUse, MeasuresUse, Use
-from ltai_hub.domain.usage import rate
+from ltai_hub.domain.lists import Sight
+from ltai_hub.domain.usage import rate_all
 from ltai_hub.domain.workloads import Phase, Resources
-from ltai_hub.errors import BadInput, Conflict, Unavailable
+from ltai_hub.errors import Conflict, Unavailable
 from ltai_hub.metering import store as metering
 from ltai_hub.service import Platform
+from ltai_hub.slugs import check_number
 from ltai_hub.tenancy.permit import permit, permitted_tenants
 from ltai_hub.tenancy.store import subtree
 from ltai_hub.web.callers import Caller
@@ -86,8 +88,7 @@ class MonitorService:
             )
 
     def _runner(self, caller: Caller, noun: Noun, number: int) -> Runner:
-        if not 0 < number < 2**63:
-            raise BadInput(f"{number} is no number of a {noun}")
+        check_number(number, noun)
         with self.database.reading() as tx:
             runner = store.get_runner(tx, noun, number)
             permit(tx, caller, f"{noun}s:read", runner.tenant, owner=runner.user)
@@ -96,8 +97,8 @@ class MonitorService:
     def _counts(self, tx: Connection, caller: Caller, phases: Sequence[Phase], inside: set[str] | None) -> Counts:
         found = {}
         for noun in Noun:
-            others = permitted_tenants(tx, caller, f"{noun}s:read")
-            found[f"{noun}s"] = store.count(tx, noun, phases, caller.name, others, inside)
+            sight = Sight(caller.name, permitted_tenants(tx, caller, f"{noun}s:read"), inside)
+            found[f"{noun}s"] = store.count(tx, noun, phases, sight)
         return Counts(**found)
 
     def _cost(self, tx: Connection, caller: Caller, inside: set[str] | None) -> int:
@@ -106,7 +107,7 @@ class MonitorService:
         scope = None if caller.admin else metering.Scope(permitted_tenants(tx, caller, "bills:read"), caller.name)
         prices = metering.price_versions(tx)
         found = metering.intervals(tx, start, now, scope, inside)
-        return sum(charge.cost_micro for interval in found for charge in rate(interval, prices, start, now))
+        return sum(rated.cost_micro for rated in rate_all(found, prices, start, now))
 
 
 def make_metrics(uses: Sequence[Use], resources: Resources, replicas: int, at: datetime) -> MetricsOut:

@@ -6,11 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, Table, func, or_, select
+from sqlalchemy import Select, Table, func, select
 from sqlalchemy.engine import Connection
 
 from ltai_hub.db.base import metadata
+from ltai_hub.db.lists import in_sight
 from ltai_hub.db.tables import tenants
+from ltai_hub.domain.lists import Sight
 from ltai_hub.domain.workloads import Phase
 from ltai_hub.errors import NotFound
 from ltai_services.monitor.models import Noun
@@ -46,13 +48,10 @@ def get_runner(tx: Connection, noun: Noun, number: int) -> Runner:
     return Runner(noun, number, name, row["user"], row["tenant"], row["flavor"], phase, living)
 
 
-def count(tx: Connection, noun: Noun, phases: Collection[Phase], own: str, others: Collection[str], inside: Collection[str] | None) -> int:
-    """How many are in one of the phases: ``own``, and others' in the tenants ``others``."""
+def count(tx: Connection, noun: Noun, phases: Collection[Phase], sight: Sight) -> int:
+    """How many are in one of the phases."""
     table = metadata.tables[TABLES[noun]]
-    query = _select(table).where(table.c.phase.in_(list(phases)), table.c.deleted.is_(False))
-    query = query.where(or_(table.c.user == own, tenants.c.slug.in_(list(others))))
-    if inside is not None:
-        query = query.where(tenants.c.slug.in_(list(inside)))
+    query = _select(table).where(table.c.phase.in_(list(phases)), table.c.deleted.is_(False), in_sight(sight, table.c.user))
     return int(tx.execute(select(func.count()).select_from(query.subquery())).scalar_one())
 
 

@@ -24,7 +24,7 @@ def make_router(service: ServingService) -> APIRouter:
 
     @router.get("/endpoints")
     def list_endpoints(caller: Reader, paging: Page, tenant: str | None = None, user: str | None = None) -> dict[str, Any]:
-        return page(*service.select(caller, paging, tenant, whose(caller, user)))
+        return page(*service.select(caller, paging.part, tenant, whose(caller, user)))
 
     @router.post("/endpoints", status_code=status.HTTP_201_CREATED)
     async def create_endpoint(caller: Annotated[Caller, Depends(require("endpoints:create"))], new: NewEndpoint) -> EndpointWithToken:
@@ -39,8 +39,8 @@ def make_router(service: ServingService) -> APIRouter:
         return await service.change(caller, endpoint_id, change)
 
     @router.post("/endpoints/{endpoint_id}/start")
-    def start_endpoint(caller: Updater, endpoint_id: int) -> EndpointOut:
-        return service.start(caller, endpoint_id)
+    async def start_endpoint(caller: Updater, endpoint_id: int) -> EndpointOut:
+        return await service.start(caller, endpoint_id)
 
     @router.post("/endpoints/{endpoint_id}/stop")
     def stop_endpoint(caller: Updater, endpoint_id: int) -> EndpointOut:

@@ -17,7 +17,7 @@ from ltai_hub.domain.workloads import Kind, Phase
 from ltai_hub.errors import BadWorkload, NoCapacity, Problem, TryLater
 from ltai_hub.metering.phases import change_phase
 from ltai_hub.service import Platform
-from ltai_hub.tenancy.admission import admit_waiting, waiting
+from ltai_hub.tenancy.admission import admit_waiting, standings
 from ltai_services.images import check_catalog, ensure_image
 from ltai_services.inside import inside_url
 from ltai_services.serving import store
@@ -41,6 +41,7 @@ log = logging.getLogger("ltai.serving")
 
 BUSY_SECONDS, STEADY_SECONDS, IDLE_SECONDS = 0.5, 2.0, 5.0
 RETRY_SECONDS = 3.0
+SEEN_SECONDS = 15
 GRACE_SECONDS = 10.0
 # Only used to fetch the model when the instance starts.
 TOKEN_SECONDS = 3600
@@ -91,11 +92,11 @@ class EndpointController(Controller):
             grouped: dict[int, list[Instance]] = {}
             for instance in store.instances_of(tx, [endpoint.id for endpoint in endpoints]):
                 grouped.setdefault(instance.endpoint_id, []).append(instance)
-            answers = {e.id: waiting(tx, Kind.ENDPOINT, e.noun_id) for e in endpoints if e.phase is Phase.QUEUED}
-        if any(answer is not None and not answer.held and answer.position == 1 for answer in answers.values()):
+            answers = standings(tx, Kind.ENDPOINT, [e.noun_id for e in endpoints if e.phase is Phase.QUEUED])
+        if any(not answer.held and answer.position == 1 for answer in answers.values()):
             with self._platform.database.transaction() as tx:
                 admit_waiting(tx, self._platform.clock())
-        return endpoints, grouped, {number for number, answer in answers.items() if answer is not None and answer.held}
+        return endpoints, grouped, {int(number) for number, answer in answers.items() if answer.held}
 
     def _next_interval(self, endpoints: Sequence[Endpoint]) -> float:
         if not endpoints:
@@ -113,6 +114,7 @@ class EndpointController(Controller):
         for instance, what in zip(known, observed, strict=True):
             with self.apart(f"instance {instance.id}"):
                 await self._on_observed(instance, what, now)
+        await asyncio.to_thread(self._note_seen, known, observed, now)
 
     async def _on_observed(self, instance: Instance, observed: Observed, now: datetime) -> None:
         seen = look(instance, observed, now)
@@ -122,6 +124,14 @@ class EndpointController(Controller):
         if seen.quick:
             reason = await self._why(instance, seen.reason)
         await asyncio.to_thread(self._note_instance, instance, seen, reason)
+
+    def _note_seen(self, instances: Sequence[Instance], observed: Sequence[Observed], now: datetime) -> None:
+        running = [i for i, what in zip(instances, observed, strict=True) if what.phase is Phase.RUNNING]
+        due = [i for i in running if i.seen_at is None or (now - i.seen_at).total_seconds() > SEEN_SECONDS]
+        if due:
+            with self._platform.database.transaction() as tx:
+                for instance in due:
+                    store.change_instance(tx, instance.id, seen_at=now)
 
     async def _why(self, instance: Instance, reason: str) -> str:
         """The reason with the last lines the process wrote."""

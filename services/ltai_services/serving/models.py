@@ -63,11 +63,3 @@ class EndpointOut(BaseModel):
 
 class EndpointWithToken(EndpointOut):
     token: str = Field(description="shown once; only its hash is kept")
-
-
-class EventOut(BaseModel):
-    at: datetime
-    from_phase: str | None
-    to_phase: str
-    reason: str
-    actor: str

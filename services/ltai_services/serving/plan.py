@@ -103,7 +103,7 @@ def look(instance: Instance, observed: Observed, now: datetime) -> Seen | None:
         if instance.is_ready and instance.address == address:
             return None
         return Seen(Phase.RUNNING, address, instance.ready_at or now)
-    ended = observed.ended_at or now
+    ended = observed.ended_at or instance.seen_at or instance.ready_at or now
     begun = instance.ready_at or observed.started_at or instance.created_at
     reason = observed.reason or ("its process is gone" if observed.phase is Phase.GONE else "it ended")
     quick = observed.phase is Phase.FAILED and observed.exit_code not in STOPPED_CODES and ended - begun < QUICK

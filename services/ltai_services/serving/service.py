@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,22 +12,24 @@ from typing import Any
 import httpx
 from sqlalchemy.engine import Connection
 
+from ltai_hub.backends.base import check_fits
 from ltai_hub.domain.catalog import Catalog
+from ltai_hub.domain.lists import Part
 from ltai_hub.domain.workloads import Kind, Phase
 from ltai_hub.errors import BadInput, Conflict, Denied, Unavailable
 from ltai_hub.metering import store as metering
 from ltai_hub.metering.costs import costs_of
 from ltai_hub.metering.phases import change_phase, change_replicas
 from ltai_hub.service import Platform
-from ltai_hub.slugs import check_title, make_slug, shown
-from ltai_hub.tenancy.admission import Ask, admit, release, waiting
-from ltai_hub.tenancy.permit import default_tenant, permit, permitted_tenants
-from ltai_hub.tenancy.store import profiles_of, subtree
+from ltai_hub.slugs import check_number, check_title, make_slug, shown
+from ltai_hub.tenancy.admission import Admission, Ask, admit, release, standings
+from ltai_hub.tenancy.permit import default_tenant, permit, sight_of
+from ltai_hub.tenancy.store import profiles_of
 from ltai_hub.web.callers import Caller
-from ltai_hub.web.dependencies import Paging, whose
+from ltai_hub.web.history import EventOut, history_of
 from ltai_services.registry import Registry, Version, check_version, flavors_in, framework_in
 from ltai_services.serving import store
-from ltai_services.serving.models import EndpointChange, EndpointOut, EndpointWithToken, EventOut, NewEndpoint
+from ltai_services.serving.models import EndpointChange, EndpointOut, EndpointWithToken, NewEndpoint
 from ltai_services.serving.plan import stops_at
 from ltai_services.serving.store import RUNNING, STOPPED, Endpoint, Instance, NewRow
 from ltai_services.serving.workload import hash_token, make_subject, new_token, platform_token
@@ -64,6 +66,8 @@ class ServingService:
         tenant = await asyncio.to_thread(self._check_create, caller, new, make_slug(name))
         source = await self._source(tenant, new.model, check_version(new.version))
         image = choose_image(self.catalog, new.image or source.image, source.framework)
+        flavor = new.flavor or cheapest_flavor(self.catalog)
+        await check_fits(self.platform.backend, self.catalog.get_flavor(flavor).resources, new.instances)
         token = new_token()
         row = NewRow(
             name=name,
@@ -75,7 +79,7 @@ class ServingService:
             model_uri=source.uri,
             signature=source.signature,
             image=image,
-            flavor=new.flavor or cheapest_flavor(self.catalog),
+            flavor=flavor,
             instances=new.instances,
             max_seconds=new.max_seconds,
             token_hash=hash_token(token),
@@ -84,8 +88,15 @@ class ServingService:
         self.poke()
         return EndpointWithToken(**endpoint.model_dump(), token=token)
 
-    def start(self, caller: Caller, endpoint_id: int) -> EndpointOut:
+    async def start(self, caller: Caller, endpoint_id: int) -> EndpointOut:
         """A stopped or failed one, again. Starting one that runs changes nothing."""
+        endpoint = await asyncio.to_thread(self.read, caller, "endpoints:update", endpoint_id)
+        await self._check_fits(endpoint, endpoint.instances)
+        answer = await asyncio.to_thread(self._start, caller, endpoint_id)
+        self.poke()
+        return answer
+
+    def _start(self, caller: Caller, endpoint_id: int) -> EndpointOut:
         now = self.platform.clock()
         with self.database.transaction() as tx:
             endpoint = self._permitted(tx, caller, "endpoints:update", endpoint_id)
@@ -93,9 +104,10 @@ class ServingService:
                 raise Conflict(f"{endpoint.name} is still stopping; start it when it has stopped")
             if endpoint.phase.is_final:
                 self._begin(tx, caller, endpoint, now)
-            answer = self._out(tx, store.get(tx, endpoint_id), now)
-        self.poke()
-        return answer
+            return self._out(tx, store.get(tx, endpoint_id), now)
+
+    async def _check_fits(self, endpoint: Endpoint, instances: int) -> None:
+        await check_fits(self.platform.backend, self.catalog.resources_of(endpoint.flavor), instances)
 
     def stop(self, caller: Caller, endpoint_id: int) -> EndpointOut:
         """Stopping what has stopped changes nothing."""
@@ -111,6 +123,8 @@ class ServingService:
     async def change(self, caller: Caller, endpoint_id: int, change: EndpointChange) -> EndpointOut:
         """Another number of instances at once; another version as a rolling update."""
         endpoint = await asyncio.to_thread(self.read, caller, "endpoints:update", endpoint_id)
+        if change.instances is not None:
+            await self._check_fits(endpoint, change.instances)
         source = None
         if change.version is not None and change.version != endpoint.version:
             source = await self._source(endpoint.tenant, endpoint.model, check_version(change.version))
@@ -139,17 +153,12 @@ class ServingService:
             store.change(tx, endpoint.id, deleted=True)
         self.poke()
 
-    def select(self, caller: Caller, paging: Paging, tenant: str | None, user: str | None) -> tuple[list[EndpointOut], int]:
+    def select(self, caller: Caller, part: Part, tenant: str | None, user: str | None) -> tuple[list[EndpointOut], int]:
         now = self.platform.clock()
         with self.database.reading() as tx:
-            inside = None
-            if tenant:
-                permit(tx, caller, "endpoints:read", tenant)
-                inside = subtree(tx, [tenant])
-            others = permitted_tenants(tx, caller, "endpoints:read")
-            owner = whose(caller, user)
-            found, total = store.select_endpoints(tx, caller.name, others, paging.limit, paging.offset, inside, owner, paging.q)
-            return [self._out(tx, endpoint, now) for endpoint in found], total
+            sight = sight_of(tx, caller, "endpoints:read", tenant, user)
+            found, total = store.select_endpoints(tx, sight, part, now)
+            return self._out_all(tx, found, now), total
 
     def show(self, caller: Caller, endpoint_id: int) -> EndpointOut:
         with self.database.reading() as tx:
@@ -157,9 +166,7 @@ class ServingService:
 
     def events(self, caller: Caller, endpoint_id: int) -> list[EventOut]:
         with self.database.reading() as tx:
-            endpoint = self._permitted(tx, caller, "endpoints:read", endpoint_id)
-            found = metering.list_events(tx, 500, 0, noun=Kind.ENDPOINT, noun_id=endpoint.noun_id)
-        return [EventOut(at=e.at, from_phase=e.from_phase, to_phase=e.to_phase, reason=e.reason, actor=e.actor) for e in found]
+            return history_of(tx, Kind.ENDPOINT, self._permitted(tx, caller, "endpoints:read", endpoint_id).noun_id)
 
     def read(self, caller: Caller, action: str, endpoint_id: int) -> Endpoint:
         with self.database.reading() as tx:
@@ -280,8 +287,7 @@ class ServingService:
         return endpoint, [i.address for i in found if i.is_ready and i.address]
 
     def _permitted(self, tx: Connection, caller: Caller, action: str, endpoint_id: int) -> Endpoint:
-        if not 0 < endpoint_id < 2**63:
-            raise BadInput(f"{endpoint_id} is no endpoint number")
+        check_number(endpoint_id, "endpoint")
         endpoint = store.get(tx, endpoint_id)
         permit(tx, caller, action, endpoint.tenant, owner=endpoint.user)
         return endpoint
@@ -305,8 +311,15 @@ class ServingService:
         return str(from_pairs(run.get("data", {}).get("tags")).get("ltai.image", ""))
 
     def _out(self, tx: Connection, endpoint: Endpoint, now: datetime) -> EndpointOut:
-        queued = waiting(tx, Kind.ENDPOINT, endpoint.noun_id) if endpoint.phase is Phase.QUEUED else None
-        ready = [i for i in store.instances_of(tx, [endpoint.id]) if i.is_ready]
+        return self._out_all(tx, [endpoint], now)[0]
+
+    def _out_all(self, tx: Connection, endpoints: Sequence[Endpoint], now: datetime) -> list[EndpointOut]:
+        queue = standings(tx, Kind.ENDPOINT, [e.noun_id for e in endpoints if e.phase is Phase.QUEUED])
+        costs = costs_of(tx, Kind.ENDPOINT, [e.noun_id for e in endpoints], now)
+        ready = store.count_ready(tx, [e.id for e in endpoints])
+        return [self._one_out(e, queue.get(e.noun_id), costs.get(e.noun_id, 0), ready.get(e.id, 0)) for e in endpoints]
+
+    def _one_out(self, endpoint: Endpoint, queued: Admission | None, cost: int, ready: int) -> EndpointOut:
         return EndpointOut(
             id=endpoint.id,
             name=endpoint.name,
@@ -318,7 +331,7 @@ class ServingService:
             image=endpoint.image,
             flavor=endpoint.flavor,
             instances=endpoint.instances,
-            ready_instances=min(len(ready), endpoint.instances),
+            ready_instances=min(ready, endpoint.instances),
             phase=endpoint.phase,
             reason=(queued.reason if queued is not None else "") or endpoint.reason,
             address=endpoint.path,
@@ -329,7 +342,7 @@ class ServingService:
             created_at=endpoint.created_at,
             started_at=endpoint.started_at,
             ended_at=endpoint.ended_at,
-            cost_micro=costs_of(tx, Kind.ENDPOINT, [endpoint.noun_id], now).get(endpoint.noun_id, 0),
+            cost_micro=cost,
             currency=self.platform.settings.currency,
             signature=endpoint.signature,
         )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, String, cast, delete, func, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from ltai_hub.db.engine import new_id
+from ltai_hub.db.lists import has_text, in_sight, take_part
 from ltai_hub.db.tables import tenants
-from ltai_hub.domain.workloads import Phase
+from ltai_hub.domain.lists import Part, Sight
+from ltai_hub.domain.workloads import Kind, Phase
 from ltai_hub.errors import NotFound
+from ltai_hub.metering.store import cost_until
 from ltai_services.serving.tables import endpoint_instances, endpoints
 
 FINAL = [phase for phase in Phase if phase.is_final]
@@ -73,6 +76,7 @@ class Instance:
     created_at: datetime
     ready_at: datetime | None
     ended_at: datetime | None
+    seen_at: datetime | None
 
     @property
     def is_alive(self) -> bool:
@@ -136,28 +140,26 @@ def change(tx: Connection, endpoint_id: int, **values: Any) -> None:
     tx.execute(update(endpoints).where(endpoints.c.id == endpoint_id).values(**values))
 
 
-def select_endpoints(
-    tx: Connection,
-    own: str,
-    others_in: Collection[str],
-    limit: int = 100,
-    offset: int = 0,
-    tenant: Collection[str] | None = None,
-    user: str | None = None,
-    text: str = "",
-) -> tuple[list[Endpoint], int]:
-    """A page and the total: what is ``own``, and others' in the tenants ``others_in``. Newest first."""
-    query = _select().where(endpoints.c.deleted.is_(False), or_(endpoints.c.user == own, tenants.c.slug.in_(list(others_in))))
-    if tenant is not None:
-        query = query.where(tenants.c.slug.in_(list(tenant)))
-    if user:
-        query = query.where(endpoints.c.user == user)
-    if text:
-        columns = (endpoints.c.name, endpoints.c.model, endpoints.c.user)
-        query = query.where(or_(*(column.contains(text, autoescape=True) for column in columns)))
-    total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-    rows = tx.execute(query.order_by(endpoints.c.id.desc()).limit(limit).offset(offset)).mappings()
+def select_endpoints(tx: Connection, sight: Sight, part: Part, now: datetime) -> tuple[list[Endpoint], int]:
+    """A page, newest first if not told otherwise, and the total. Raises BadInput for an unknown ``part.sort``."""
+    query = _select().where(endpoints.c.deleted.is_(False), in_sight(sight, endpoints.c.user))
+    if part.text:
+        query = query.where(has_text(part.text, endpoints.c.name, endpoints.c.model, endpoints.c.user))
+    rows, total = take_part(tx, query, part, _sorts(now), endpoints.c.id)
     return [_endpoint(row) for row in rows], total
+
+
+def _sorts(now: datetime) -> dict[str, ColumnElement[Any]]:
+    plain = ("id", "user", "phase", "flavor", "image", "instances", "created_at", "ended_at")
+    return {
+        **{name: endpoints.c[name] for name in plain},
+        "name": func.lower(endpoints.c.name),
+        "model": func.lower(endpoints.c.model),
+        "tenant": tenants.c.slug,
+        # the column shows since when it runs, or when it was made
+        "started": func.coalesce(endpoints.c.started_at, endpoints.c.created_at),
+        "cost": cost_until(Kind.ENDPOINT, cast(endpoints.c.id, String), now),
+    }
 
 
 def unfinished(tx: Connection) -> list[Endpoint]:
@@ -186,6 +188,13 @@ def instances_of(tx: Connection, endpoint_ids: Sequence[int], generation: int | 
     if generation is not None:
         query = query.where(endpoint_instances.c.generation == generation)
     return [_instance(row) for row in tx.execute(query.order_by(endpoint_instances.c.id)).mappings()]
+
+
+def count_ready(tx: Connection, endpoint_ids: Sequence[int]) -> dict[int, int]:
+    """Endpoint → how many of its instances answer; those without any are left out."""
+    column = endpoint_instances.c.endpoint_id
+    query = select(column, func.count()).where(column.in_(list(endpoint_ids)), endpoint_instances.c.phase == Phase.RUNNING)
+    return {endpoint: number for endpoint, number in tx.execute(query.group_by(column))}
 
 
 def drop_instances(tx: Connection, instance_ids: Sequence[int]) -> None:

@@ -65,4 +65,6 @@ endpoint_instances = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("ready_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
+    # last time it was seen answering: where the usage ends when the machine went down under it
+    Column("seen_at", UtcDateTime),
 )

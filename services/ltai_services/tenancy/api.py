@@ -71,14 +71,13 @@ def add_me(router: APIRouter, service: TenancyService) -> None:
         noun: str | None = None,
         id: str | None = None,
     ) -> dict[str, Any]:
-        return page(service.list_events(caller, paging.limit, paging.offset, tenant, noun, id))
+        return page(*service.list_events(caller, paging.part, tenant, noun, id))
 
 
 def add_tenants(router: APIRouter, service: TenancyService) -> None:
     @router.get("/tenants")
     def tenants(caller: Reader, paging: Page) -> dict[str, Any]:
-        found = service.list_tenants(caller, paging.q)
-        return page(found[paging.offset : paging.offset + paging.limit], len(found))
+        return page(*service.list_tenants(caller, paging.part))
 
     @router.post("/tenants", status_code=status.HTTP_201_CREATED)
     def create_tenant(caller: Annotated[Caller, Depends(require("tenants:create"))], new: NewTenant) -> TenantOut:
@@ -140,7 +139,7 @@ def add_quotas(router: APIRouter, service: TenancyService) -> None:
 def add_users(router: APIRouter, service: TenancyService) -> None:
     @router.get("/users")
     def users(_caller: UserReader, paging: Page) -> dict[str, Any]:
-        return page(*service.list_users(paging.q, paging.limit, paging.offset))
+        return page(*service.list_users(paging.part))
 
     @router.post("/users", status_code=status.HTTP_201_CREATED)
     async def create_user(_caller: UserWriter, new: NewUser) -> UserOut:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from asyncio import to_thread
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from ltai_hub.accounts.service import Accounts
 from ltai_hub.accounts.store import Account
+from ltai_hub.domain.lists import Part, in_order
 from ltai_hub.domain.permissions import ACTIONS, Role, actions_of
 from ltai_hub.domain.quotas import ACCELERATOR, PLAIN_RESOURCES
 from ltai_hub.domain.tenants import Tenant
@@ -38,6 +41,16 @@ from ltai_services.tenancy.models import (
     UserOut,
 )
 
+TENANT_SORTS: Mapping[str, Callable[[TenantOut], Any]] = {
+    "slug": lambda tenant: tenant.slug,
+    "name": lambda tenant: tenant.name.lower(),
+    "kind": lambda tenant: tenant.kind,
+    "path": lambda tenant: tenant.path,
+    "depth": lambda tenant: tenant.depth,
+    "members": lambda tenant: tenant.members,
+    "role": lambda tenant: tenant.role.rank if tenant.role else None,
+    "created_at": lambda tenant: tenant.created_at,
+}
 SLUG = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
 
 
@@ -76,17 +89,19 @@ class TenancyService:
 
     # ---- tenants
 
-    def list_tenants(self, caller: Caller, text: str) -> list[TenantOut]:
+    def list_tenants(self, caller: Caller, part: Part) -> tuple[list[TenantOut], int]:
+        """A page, by the path in the tree if not told otherwise, and the total. Raises BadInput for an unknown ``part.sort``."""
         with self.database.reading() as tx:
             visible = permitted_tenants(tx, caller, "tenants:read", own=True)
-            roles = store.roles_of(tx, caller.name)
-            found = [t for t in store.all_tenants(tx) if t.slug in visible and text.lower() in " ".join((*t.path, t.slug)).lower()]
-            return [self._tenant_out(tx, tenant, roles.get(tenant.slug)) for tenant in found]
+            wanted = part.text.lower()
+            found = [t for t in store.all_tenants(tx) if t.slug in visible and wanted in " ".join((*t.path, t.slug)).lower()]
+            rows = in_order(self._tenants_out(tx, caller, found), part.sort, TENANT_SORTS)
+        return rows[part.offset : part.offset + part.limit], len(rows)
 
     def get_tenant(self, caller: Caller, slug: str) -> TenantOut:
         with self.database.reading() as tx:
             permit(tx, caller, "tenants:read", slug)
-            return self._tenant_out(tx, store.get_tenant(tx, slug), store.roles_of(tx, caller.name).get(slug))
+            return self._tenant_out(tx, caller, slug)
 
     def create_tenant(self, caller: Caller, new: NewTenant) -> TenantOut:
         name = check_title(new.name, "tenant")
@@ -99,7 +114,7 @@ class TenancyService:
                 raise Conflict(f"the slug {slug} is taken by another tenant; choose another name or give a slug of your own")
             tenant = store.insert_tenant(tx, slug, name, new.kind, parent, self.platform.clock())
             self._event(tx, caller, tenant, "created", "")
-            return self._tenant_out(tx, tenant, store.roles_of(tx, caller.name).get(slug))
+            return self._tenant_out(tx, caller, slug)
 
     def _parent(self, tx: Connection, caller: Caller, parent: str | None) -> Tenant | None:
         if parent is not None:
@@ -114,7 +129,7 @@ class TenancyService:
         with self.database.transaction() as tx:
             permit(tx, caller, "tenants:update", slug)
             store.rename_tenant(tx, slug, title)
-            return self._tenant_out(tx, store.get_tenant(tx, slug), store.roles_of(tx, caller.name).get(slug))
+            return self._tenant_out(tx, caller, slug)
 
     def delete_tenant(self, caller: Caller, slug: str) -> None:
         with self.database.transaction() as tx:
@@ -126,18 +141,25 @@ class TenancyService:
                 raise Conflict(f"{tenant.name} has environments, jobs, endpoints or bills; tenants with a history are kept")
             store.delete_tenant(tx, tenant)
 
-    def _tenant_out(self, tx: Connection, tenant: Tenant, role: Role | None) -> TenantOut:
-        return TenantOut(
-            slug=tenant.slug,
-            name=tenant.name,
-            kind=tenant.kind,
-            parent=tenant.parent,
-            path=list(tenant.path),
-            depth=tenant.depth,
-            members=len(store.members_of(tx, tenant)),
-            role=role,
-            created_at=tenant.created_at,
-        )
+    def _tenant_out(self, tx: Connection, caller: Caller, slug: str) -> TenantOut:
+        return self._tenants_out(tx, caller, [store.get_tenant(tx, slug)])[0]
+
+    def _tenants_out(self, tx: Connection, caller: Caller, tenants: Sequence[Tenant]) -> list[TenantOut]:
+        roles, members = store.roles_of(tx, caller.name), store.count_members(tx)
+        return [
+            TenantOut(
+                slug=tenant.slug,
+                name=tenant.name,
+                kind=tenant.kind,
+                parent=tenant.parent,
+                path=list(tenant.path),
+                depth=tenant.depth,
+                members=members.get(tenant.id, 0),
+                role=roles.get(tenant.slug),
+                created_at=tenant.created_at,
+            )
+            for tenant in tenants
+        ]
 
     # ---- members
 
@@ -257,9 +279,9 @@ class TenancyService:
 
     # ---- accounts
 
-    def list_users(self, text: str, limit: int, offset: int) -> tuple[list[UserOut], int]:
-        found, total = self.accounts.search(text, limit, offset)
-        return [self._user_out(account) for account in found], total
+    def list_users(self, part: Part) -> tuple[list[UserOut], int]:
+        found, total = self.accounts.search(part)
+        return self._users_out(found), total
 
     def get_user(self, name: str) -> UserOut:
         return self._user_out(self.accounts.get(name))
@@ -299,29 +321,36 @@ class TenancyService:
         return InviteOut(link=invitation.link(self.platform.settings.public_url), expires_at=invitation.expires_at)
 
     def _user_out(self, account: Account) -> UserOut:
+        return self._users_out([account])[0]
+
+    def _users_out(self, accounts: Sequence[Account]) -> list[UserOut]:
+        names = [account.name for account in accounts]
         with self.database.reading() as tx:
-            direct = store.direct_tenants(tx, account.name)
-            roles = store.roles_of(tx, account.name)
-        return UserOut(
-            name=account.name,
-            display_name=account.display_name,
-            admin=account.admin,
-            disabled=account.disabled,
-            language=account.language,
-            created_at=account.created_at,
-            last_login_at=account.last_login_at,
-            tenants=[TenantRole(slug=slug, role=roles[slug]) for slug in direct],
-        )
+            direct = store.direct_tenants_of_all(tx, names)
+            roles = store.roles_of_all(tx, names)
+        return [
+            UserOut(
+                name=account.name,
+                display_name=account.display_name,
+                admin=account.admin,
+                disabled=account.disabled,
+                language=account.language,
+                created_at=account.created_at,
+                last_login_at=account.last_login_at,
+                tenants=[TenantRole(slug=slug, role=roles[account.name][slug]) for slug in direct[account.name]],
+            )
+            for account in accounts
+        ]
 
     # ---- history
 
     def list_events(
-        self, caller: Caller, limit: int, offset: int, tenant: str | None, noun: str | None, noun_id: str | None
-    ) -> list[EventOut]:
+        self, caller: Caller, part: Part, tenant: str | None, noun: str | None, noun_id: str | None
+    ) -> tuple[list[EventOut], int]:
         with self.database.reading() as tx:
             scope = None if caller.admin else metering.Scope(permitted_tenants(tx, caller, "events:read"), caller.name)
-            found = metering.list_events(tx, limit, offset, scope, tenant, noun, noun_id)
-        return [EventOut(**{name: getattr(event, name) for name in EventOut.model_fields}) for event in found]
+            found, total = metering.list_events(tx, part, scope, tenant, noun, noun_id)
+        return [EventOut(**{name: getattr(event, name) for name in EventOut.model_fields}) for event in found], total
 
     def _event(self, tx: Connection, caller: Caller, tenant: Tenant, what: str, reason: str, user: str = "") -> None:
         at = self.platform.clock()

@@ -29,11 +29,11 @@ def make_router(service: TrainingService) -> APIRouter:
     def list_jobs(
         caller: Reader, paging: Page, tenant: str | None = None, user: str | None = None, phase: Phase | None = None
     ) -> dict[str, Any]:
-        return page(*service.select(caller, paging, tenant, whose(caller, user), phase))
+        return page(*service.select(caller, paging.part, tenant, whose(caller, user), phase))
 
     @router.post("/jobs", status_code=status.HTTP_201_CREATED)
-    def submit_job(caller: Creator, new: NewJob) -> JobOut:
-        return service.submit(caller, new)
+    async def submit_job(caller: Creator, new: NewJob) -> JobOut:
+        return await service.submit(caller, new)
 
     @router.get("/jobs/{job_id}")
     def show_job(caller: Reader, job_id: int) -> JobOut:
@@ -44,8 +44,8 @@ def make_router(service: TrainingService) -> APIRouter:
         return service.cancel(caller, job_id)
 
     @router.post("/jobs/{job_id}/rerun", status_code=status.HTTP_201_CREATED)
-    def rerun_job(caller: Creator, job_id: int) -> JobOut:
-        return service.rerun(caller, job_id)
+    async def rerun_job(caller: Creator, job_id: int) -> JobOut:
+        return await service.rerun(caller, job_id)
 
     @router.delete("/jobs/{job_id}", status_code=status.HTTP_204_NO_CONTENT)
     async def delete_job(caller: Annotated[Caller, Depends(require("jobs:delete"))], job_id: int) -> None:

@@ -19,7 +19,7 @@ from ltai_hub.errors import BadWorkload, NoCapacity, Problem, TryLater
 from ltai_hub.metering.phases import change_phase
 from ltai_hub.paths import DataFolder
 from ltai_hub.service import Platform
-from ltai_hub.tenancy.admission import admit_waiting, waiting
+from ltai_hub.tenancy.admission import admit_waiting, standings
 from ltai_services.images import check_catalog, ensure_image
 from ltai_services.inside import inside_url
 from ltai_services.tracking import PREFIX, NewRun, Run, Tracking, first
@@ -79,12 +79,12 @@ class JobController(Controller):
         with self._platform.database.reading() as tx:
             jobs = store.unfinished(tx)
             queued = [job for job in jobs if job.phase is Phase.QUEUED]
-            answers = {job.id: waiting(tx, Kind.JOB, job.noun_id) for job in queued}
-        if any(answer is not None and not answer.held and answer.position == 1 for answer in answers.values()):
+            answers = standings(tx, Kind.JOB, [job.noun_id for job in queued])
+        if any(not answer.held and answer.position == 1 for answer in answers.values()):
             with self._platform.database.transaction() as tx:
                 admit_waiting(tx, self._platform.clock())
-                answers = {job.id: waiting(tx, Kind.JOB, job.noun_id) for job in queued}
-        return jobs, {number for number, answer in answers.items() if answer is not None and answer.held}
+                answers = standings(tx, Kind.JOB, [job.noun_id for job in queued])
+        return jobs, {int(number) for number, answer in answers.items() if answer.held}
 
     # ---- starting
 
@@ -279,7 +279,7 @@ def next_step(job: Job, seen: Observed, now: datetime) -> Step | None:
         if job.phase in (Phase.RUNNING, Phase.STOPPING):
             return None
         return Step(((Phase.RUNNING, started or now),))
-    ended = seen.ended_at or (job.seen_at or started or now if seen.phase is Phase.GONE else now)
+    ended = seen.ended_at or job.seen_at or started or now
     outcome, reason = _outcome(job, seen)
     begun: tuple[tuple[Phase, datetime], ...] = ()
     if job.started_at is None and started is not None:

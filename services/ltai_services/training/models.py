@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -66,14 +66,3 @@ class JobMetrics(BaseModel):
     metrics: dict[str, float]
     params: dict[str, str]
     models: list[LoggedModelOut]
-
-
-class EventOut(BaseModel):
-    at: datetime
-    from_phase: str | None
-    to_phase: str
-    reason: str
-    actor: str
-
-
-Json = dict[str, Any]

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
+from ltai_hub.backends.base import check_fits
+from ltai_hub.domain.lists import Part
 from ltai_hub.domain.workloads import Kind, Phase
-from ltai_hub.errors import BadInput, Conflict
-from ltai_hub.metering import store as metering
+from ltai_hub.errors import Conflict
 from ltai_hub.metering.costs import costs_of
 from ltai_hub.metering.phases import change_phase
 from ltai_hub.service import Platform
-from ltai_hub.slugs import check_title
-from ltai_hub.tenancy.admission import Ask, admit, waiting
+from ltai_hub.slugs import check_number, check_title
+from ltai_hub.tenancy.admission import Admission, Ask, admit, standings
 from ltai_hub.tenancy.choices import resolve
-from ltai_hub.tenancy.permit import permit, permitted_tenants
-from ltai_hub.tenancy.store import subtree
+from ltai_hub.tenancy.permit import permit, sight_of
 from ltai_hub.web.callers import Caller
-from ltai_hub.web.dependencies import Paging, whose
+from ltai_hub.web.history import EventOut, history_of
 from ltai_services.registry import Registry
 from ltai_services.tracking import PREFIX, Tracking, from_pairs, metrics_of
 from ltai_services.training import store
-from ltai_services.training.models import EventOut, JobMetrics, JobOut, LoggedModelOut, NewJob
+from ltai_services.training.models import JobMetrics, JobOut, LoggedModelOut, NewJob
 from ltai_services.training.store import Job, NewRow
 from ltai_services.training.workload import check_command, check_cwd, check_env, make_subject
 
@@ -39,53 +40,58 @@ class TrainingService:
         self.registry = Registry(tracking)
         self.poke = poke
 
-    def submit(self, caller: Caller, new: NewJob) -> JobOut:
-        name, command = check_title(new.name, "job"), check_command(new.command)
-        cwd, env = check_cwd(new.cwd), check_env(new.env)
-        now = self.platform.clock()
-        with self.database.transaction() as tx:
-            chosen = resolve(tx, self.catalog, caller, new.tenant or "", new.profile or "", new.image or "", new.flavor or "")
-            permit(tx, caller, "jobs:create", chosen.tenant, owner=caller.name)
-            row = NewRow(
-                name=name,
-                user=caller.name,
-                tenant=chosen.tenant,
-                profile=chosen.profile.name,
-                image=chosen.image.name,
-                flavor=chosen.flavor.name,
-                command=command,
-                cwd=cwd,
-                env=env,
-                max_seconds=chosen.profile.max_seconds,
-            )
-            job = self._insert(tx, caller, row, now)
+    async def submit(self, caller: Caller, new: NewJob) -> JobOut:
+        """Raises BadInput, Denied, BadWorkload for a flavor that can never run here, OverQuota."""
+        return await self._submit(caller, await asyncio.to_thread(self._new_row, caller, new))
+
+    async def rerun(self, caller: Caller, job_id: int) -> JobOut:
+        """The same again as a new job of the caller."""
+        return await self._submit(caller, await asyncio.to_thread(self._row_again, caller, job_id))
+
+    async def _submit(self, caller: Caller, row: NewRow) -> JobOut:
+        await check_fits(self.platform.backend, self.catalog.get_flavor(row.flavor).resources)
+        job = await asyncio.to_thread(self._insert, caller, row)
         self.poke()
         return job
 
-    def rerun(self, caller: Caller, job_id: int) -> JobOut:
-        """The same again as a new job of the caller."""
-        now = self.platform.clock()
-        with self.database.transaction() as tx:
+    def _new_row(self, caller: Caller, new: NewJob) -> NewRow:
+        name, command = check_title(new.name, "job"), check_command(new.command)
+        cwd, env = check_cwd(new.cwd), check_env(new.env)
+        with self.database.reading() as tx:
+            chosen = resolve(tx, self.catalog, caller, new.tenant or "", new.profile or "", new.image or "", new.flavor or "")
+            permit(tx, caller, "jobs:create", chosen.tenant, owner=caller.name)
+        return NewRow(
+            name=name,
+            user=caller.name,
+            tenant=chosen.tenant,
+            profile=chosen.profile.name,
+            image=chosen.image.name,
+            flavor=chosen.flavor.name,
+            command=command,
+            cwd=cwd,
+            env=env,
+            max_seconds=chosen.profile.max_seconds,
+        )
+
+    def _row_again(self, caller: Caller, job_id: int) -> NewRow:
+        with self.database.reading() as tx:
             old = self._permitted(tx, caller, "jobs:read", job_id)
             permit(tx, caller, "jobs:create", old.tenant, owner=caller.name)
             chosen = resolve(tx, self.catalog, caller, old.tenant, old.profile, old.image, old.flavor)
-            row = NewRow(
-                name=old.name,
-                user=caller.name,
-                tenant=old.tenant,
-                profile=old.profile,
-                image=chosen.image.name,
-                flavor=chosen.flavor.name,
-                command=old.command,
-                cwd=old.cwd,
-                env=old.env,
-                max_seconds=chosen.profile.max_seconds,
-                attempt=old.attempt + 1,
-                rerun_of=old.id,
-            )
-            job = self._insert(tx, caller, row, now)
-        self.poke()
-        return job
+        return NewRow(
+            name=old.name,
+            user=caller.name,
+            tenant=old.tenant,
+            profile=old.profile,
+            image=chosen.image.name,
+            flavor=chosen.flavor.name,
+            command=old.command,
+            cwd=old.cwd,
+            env=old.env,
+            max_seconds=chosen.profile.max_seconds,
+            attempt=old.attempt + 1,
+            rerun_of=old.id,
+        )
 
     def cancel(self, caller: Caller, job_id: int) -> JobOut:
         """A queued job ends at once; a running one is asked to end and killed after its grace."""
@@ -117,18 +123,12 @@ class TrainingService:
         if job.backend_state is not None:
             await self.platform.backend.forget(job.backend_state)
 
-    def select(self, caller: Caller, paging: Paging, tenant: str | None, user: str | None, phase: Phase | None) -> tuple[list[JobOut], int]:
+    def select(self, caller: Caller, part: Part, tenant: str | None, user: str | None, phase: Phase | None) -> tuple[list[JobOut], int]:
         now = self.platform.clock()
         with self.database.reading() as tx:
-            inside = None
-            if tenant:
-                permit(tx, caller, "jobs:read", tenant)
-                inside = subtree(tx, [tenant])
-            others = permitted_tenants(tx, caller, "jobs:read")
-            phases = [phase] if phase else []
-            owner = whose(caller, user)
-            found, total = store.select_jobs(tx, caller.name, others, paging.limit, paging.offset, inside, owner, paging.q, phases)
-            return [self._out(tx, job, now) for job in found], total
+            sight = sight_of(tx, caller, "jobs:read", tenant, user)
+            found, total = store.select_jobs(tx, sight, part, now, phase)
+            return self._out_all(tx, found, now), total
 
     def show(self, caller: Caller, job_id: int) -> JobOut:
         with self.database.reading() as tx:
@@ -136,9 +136,7 @@ class TrainingService:
 
     def events(self, caller: Caller, job_id: int) -> list[EventOut]:
         with self.database.reading() as tx:
-            job = self._permitted(tx, caller, "jobs:read", job_id)
-            found = metering.list_events(tx, 500, 0, noun=Kind.JOB, noun_id=job.noun_id)
-        return [EventOut(at=e.at, from_phase=e.from_phase, to_phase=e.to_phase, reason=e.reason, actor=e.actor) for e in found]
+            return history_of(tx, Kind.JOB, self._permitted(tx, caller, "jobs:read", job_id).noun_id)
 
     def read(self, caller: Caller, job_id: int) -> Job:
         """The row, for the log."""
@@ -167,24 +165,33 @@ class TrainingService:
             ],
         )
 
-    def _insert(self, tx: Connection, caller: Caller, row: NewRow, now: datetime) -> JobOut:
-        job = store.insert_job(tx, row, now)
-        subject = make_subject(job, self.catalog)
-        ask = Ask(Kind.JOB, job.noun_id, job.user, job.tenant, job.flavor, subject.resources)
-        admission = admit(tx, caller, "jobs:create", ask, now)
-        change_phase(tx, subject, None, Phase.QUEUED, admission.reason, now, caller.name)
-        store.change(tx, job.id, reason=admission.reason)
-        return self._out(tx, store.get(tx, job.id), now)
+    def _insert(self, caller: Caller, row: NewRow) -> JobOut:
+        """The row and its reservation or place in the queue: both, or neither."""
+        now = self.platform.clock()
+        with self.database.transaction() as tx:
+            job = store.insert_job(tx, row, now)
+            subject = make_subject(job, self.catalog)
+            ask = Ask(Kind.JOB, job.noun_id, job.user, job.tenant, job.flavor, subject.resources)
+            admission = admit(tx, caller, "jobs:create", ask, now)
+            change_phase(tx, subject, None, Phase.QUEUED, admission.reason, now, caller.name)
+            store.change(tx, job.id, reason=admission.reason)
+            return self._out(tx, store.get(tx, job.id), now)
 
     def _permitted(self, tx: Connection, caller: Caller, action: str, job_id: int) -> Job:
-        if not 0 < job_id < 2**63:
-            raise BadInput(f"{job_id} is no job number")
+        check_number(job_id, "job")
         job = store.get(tx, job_id)
         permit(tx, caller, action, job.tenant, owner=job.user)
         return job
 
     def _out(self, tx: Connection, job: Job, now: datetime) -> JobOut:
-        queued = waiting(tx, Kind.JOB, job.noun_id) if job.phase is Phase.QUEUED else None
+        return self._out_all(tx, [job], now)[0]
+
+    def _out_all(self, tx: Connection, jobs: Sequence[Job], now: datetime) -> list[JobOut]:
+        queue = standings(tx, Kind.JOB, [job.noun_id for job in jobs if job.phase is Phase.QUEUED])
+        costs = costs_of(tx, Kind.JOB, [job.noun_id for job in jobs], now)
+        return [self._one_out(job, queue.get(job.noun_id), costs.get(job.noun_id, 0), now) for job in jobs]
+
+    def _one_out(self, job: Job, queued: Admission | None, cost: int, now: datetime) -> JobOut:
         position, reason = (queued.position, queued.reason or job.reason) if queued is not None else (None, job.reason)
         end = job.ended_at or now
         return JobOut(
@@ -212,7 +219,7 @@ class TrainingService:
             attempt=job.attempt,
             rerun_of=job.rerun_of,
             max_seconds=job.max_seconds,
-            cost_micro=costs_of(tx, Kind.JOB, [job.noun_id], now).get(job.noun_id, 0),
+            cost_micro=cost,
             currency=self.platform.settings.currency,
         )
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, String, bindparam, cast, func, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
+from ltai_hub.db.base import UtcDateTime
 from ltai_hub.db.engine import new_id
+from ltai_hub.db.lists import has_text, in_sight, seconds_between, take_part
 from ltai_hub.db.tables import tenants
-from ltai_hub.domain.workloads import Phase
+from ltai_hub.domain.lists import Part, Sight
+from ltai_hub.domain.workloads import Kind, Phase
 from ltai_hub.errors import NotFound
+from ltai_hub.metering.store import cost_until
 from ltai_services.training.tables import jobs
 
 FINAL = [phase for phase in Phase if phase.is_final]
@@ -116,30 +120,27 @@ def change(tx: Connection, job_id: int, **values: Any) -> None:
     tx.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
 
 
-def select_jobs(
-    tx: Connection,
-    own: str,
-    others_in: Collection[str],
-    limit: int = 100,
-    offset: int = 0,
-    tenant: Collection[str] | None = None,
-    user: str | None = None,
-    text: str = "",
-    phases: Collection[Phase] = (),
-) -> tuple[list[Job], int]:
-    """A page and the total: what is ``own``, and others' in the tenants ``others_in``. Newest first."""
-    query = _select().where(jobs.c.deleted.is_(False), or_(jobs.c.user == own, tenants.c.slug.in_(list(others_in))))
-    if tenant is not None:
-        query = query.where(tenants.c.slug.in_(list(tenant)))
-    if user:
-        query = query.where(jobs.c.user == user)
-    if phases:
-        query = query.where(jobs.c.phase.in_(list(phases)))
-    if text:
-        query = query.where(or_(jobs.c.name.contains(text, autoescape=True), jobs.c.user.contains(text, autoescape=True)))
-    total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-    rows = tx.execute(query.order_by(jobs.c.id.desc()).limit(limit).offset(offset)).mappings()
+def select_jobs(tx: Connection, sight: Sight, part: Part, now: datetime, phase: Phase | None = None) -> tuple[list[Job], int]:
+    """A page, newest first if not told otherwise, and the total. Raises BadInput for an unknown ``part.sort``."""
+    query = _select().where(jobs.c.deleted.is_(False), in_sight(sight, jobs.c.user))
+    if phase is not None:
+        query = query.where(jobs.c.phase == phase)
+    if part.text:
+        query = query.where(has_text(part.text, jobs.c.name, jobs.c.user))
+    rows, total = take_part(tx, query, part, _sorts(now), jobs.c.id)
     return [_job(row) for row in rows], total
+
+
+def _sorts(now: datetime) -> dict[str, ColumnElement[Any]]:
+    end = func.coalesce(jobs.c.ended_at, bindparam(None, now, UtcDateTime()))
+    plain = {name: jobs.c[name] for name in ("id", "user", "phase", "profile", "flavor", "image", "created_at", "started_at", "ended_at")}
+    return {
+        **plain,
+        "name": func.lower(jobs.c.name),
+        "tenant": tenants.c.slug,
+        "took": seconds_between(jobs.c.started_at, end),
+        "cost": cost_until(Kind.JOB, cast(jobs.c.id, String), now),
+    }
 
 
 def unfinished(tx: Connection) -> list[Job]:

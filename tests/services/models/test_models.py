@@ -129,7 +129,7 @@ async def test_bad_input_is_refused_with_a_sentence(models: Models) -> None:
     cases: list[tuple[dict[str, Any], int, str]] = [
         ({"job": number, "name": "digits"}, 409, "not started"),
         ({"job": 999, "name": "digits"}, 404, "no job"),
-        ({"job": -1, "name": "digits"}, 400, "no job number"),
+        ({"job": -1, "name": "digits"}, 400, "no number of a job"),
         ({"job": number, "name": ""}, 400, "empty"),
         ({"job": number, "name": "a/b"}, 400, "'/'"),
         ({"job": number, "name": "x" * 300}, 400, "300"),

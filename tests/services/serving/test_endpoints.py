@@ -387,6 +387,44 @@ async def test_hours_in_which_the_platform_and_its_instances_were_stopped_are_no
     assert serving.intervals()[:2] == [(0, 30, 1), (3600, 3635, 1)]
 
 
+class SawNoEnd(LoadingBackend):
+    """The machine was restarted: nothing tells when it went down."""
+
+    async def observe(self, states: Sequence[State]) -> list[Observed]:
+        return [replace(seen, ended_at=None) for seen in await super().observe(states)]
+
+
+async def test_an_endpoint_lost_with_its_machine_is_charged_until_it_was_last_seen(platform: Platform, mlflow: FakeMlflow) -> None:
+    serving = make_serving(platform, SawNoEnd(), mlflow)
+    number = serving.create()["id"]
+    await serving.passes()
+    serving.seconds += 300
+    await serving.passes()
+    serving.seconds += 7200
+    (name,) = serving.backend.running()
+    serving.backend.finish(name, 137, "the machine was restarted")
+    await serving.passes()
+    assert serving.show(number)["phase"] == "running"
+    assert serving.intervals() == [(0, 300, 1), (7500, None, 1)]
+
+
+def test_an_endpoint_that_can_never_run_here_is_refused_at_once(serving: Serving) -> None:
+    serving.backend.accelerator_count = 2
+    for fields in ({"flavor": "gpu-simulated-2", "instances": 2}, {"flavor": "gpu-simulated", "instances": 3}):
+        reply = serving.api.post("/endpoints", "sam", json={**NEW, **fields})
+        assert (reply.status_code, reply.json()["code"]) == (400, "bad-workload"), reply.text
+        assert "this machine has 2 × simulated-gpu" in reply.json()["detail"]
+    assert serving.api.get("/endpoints", "sam").json()["total"] == 0
+
+
+async def test_scaling_beyond_the_machine_is_refused_and_nothing_changes(serving: Serving) -> None:
+    serving.backend.accelerator_count = 2
+    number = serving.create(flavor="gpu-simulated", instances=2)["id"]
+    reply = serving.patch(number, instances=3)
+    assert (reply.status_code, reply.json()["code"]) == (400, "bad-workload")
+    assert serving.show(number)["instances"] == 2
+
+
 async def test_while_mlflow_is_still_starting_no_instance_is_started_and_none_counts_as_failed(serving: Serving) -> None:
     number = serving.create()["id"]
     serving.mlflow.down = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from ltai_services.training.api import make_router
 from ltai_services.training.controller import JobController
 from ltai_services.training.service import TrainingService
 
-from ltai_hub.backends.base import State
+from ltai_hub.backends.base import Observed, State
 from ltai_hub.backends.fake import FakeBackend, FakeProcess
 from ltai_hub.db.engine import Database
 from ltai_hub.domain.workloads import Workload
@@ -338,6 +339,42 @@ async def test_a_job_lost_with_its_machine_is_charged_until_it_was_last_seen(tra
     assert job["phase"] == "failed"
     assert "gone" in job["reason"]
     assert intervals(training.platform.database) == [(0, 20)]
+
+
+class SawNoEnd(FakeBackend):
+    """The machine was restarted: its folder is there, its end was not written."""
+
+    async def observe(self, states: Sequence[State]) -> list[Observed]:
+        return [replace(seen, ended_at=None) for seen in await super().observe(states)]
+
+
+async def test_a_job_whose_end_nobody_saw_is_charged_until_it_was_last_seen(platform: Platform, mlflow: FakeMlflow) -> None:
+    training = make_training(platform, SawNoEnd(), mlflow)
+    number = training.submit()["id"]
+    await training.passes()
+    training.wait(20)
+    await training.passes(1)
+    training.wait(1000)
+    training.backend.finish(f"job-{number}", 137, "the machine was restarted")
+    await training.passes()
+    job = training.job(number)
+    assert (job["phase"], job["reason"], job["duration_seconds"]) == ("failed", "the machine was restarted", 20)
+    assert intervals(training.platform.database) == [(0, 20)]
+
+
+def test_a_job_that_can_never_run_here_is_refused_at_once(training: Training) -> None:
+    reply = training.api.post("/jobs", "sam", json={**TRAIN, "profile": "gpu-intro"})
+    assert (reply.status_code, reply.json()["code"]) == (400, "bad-workload")
+    assert reply.json()["detail"] == "this machine has no simulated-gpu; it has no accelerator; choose another flavor"
+    assert training.api.get("/jobs", "sam").json()["total"] == 0
+
+
+async def test_running_again_what_can_no_longer_run_here_is_refused(training: Training) -> None:
+    training.backend.accelerator_count = 1
+    number = training.submit(profile="gpu-intro")["id"]
+    training.backend.accelerator_count = 0
+    reply = training.api.post(f"/jobs/{number}/rerun", "sam")
+    assert (reply.status_code, reply.json()["code"]) == (400, "bad-workload")
 
 
 def writes(text: str) -> Any:
