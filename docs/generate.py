@@ -15,7 +15,7 @@ DOCS = Path(__file__).resolve().parent
 for folder in (DOCS, DOCS.parent, DOCS.parent / "services"):
     sys.path.insert(0, str(folder))
 
-from generators import catalogue, cli, errors, permissions, rest, settings  # noqa: E402  # the path is set above
+from generators import catalogue, cli, errors, helm_values, permissions, rest, settings  # noqa: E402  # the path is set above
 
 PAGES = {
     "permissions": permissions.make_page,
@@ -24,6 +24,7 @@ PAGES = {
     "cli": cli.make_page,
     "rest": rest.make_page,
     "catalogue": catalogue.make_page,
+    "helm-values": helm_values.make_page,
 }
 NOTE = "<!-- Made by docs/generate.py: change the code it describes, then run: python docs/generate.py -->\n\n"
 

@@ -20,6 +20,7 @@ class DataFolder:
     """Names inside ``$DATA``; creates nothing."""
 
     root: Path
+    homes: Path | None = None
 
     @property
     def database_url(self) -> str:
@@ -55,4 +56,4 @@ class DataFolder:
 
     def home(self, user: str) -> Path:
         """A person's home; user names are safe path parts (``slugs.check_user_name``)."""
-        return self.root / "homes" / user
+        return (self.homes or self.root / "homes") / user

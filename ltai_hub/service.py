@@ -7,6 +7,7 @@ local mode runs all in one process, Kubernetes a Deployment each. Paths are the 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -15,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from importlib.metadata import entry_points
 
 import uvicorn
@@ -26,12 +28,14 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from ltai_hub.backends.base import Backend
+from ltai_hub.backends.base import Backend, left_to_queue
 from ltai_hub.backends.loader import load_backend
 from ltai_hub.catalog import load_catalog
 from ltai_hub.controllers.controller import Controller
+from ltai_hub.controllers.lease import Leases
 from ltai_hub.db.engine import Database
 from ltai_hub.domain.catalog import Catalog
+from ltai_hub.domain.quotas import resource_names
 from ltai_hub.errors import ConfigProblem, Unavailable
 from ltai_hub.hubapi import HubApi, ProxyApi
 from ltai_hub.settings import Settings
@@ -41,6 +45,8 @@ from ltai_hub.web.callers import TokenResolver
 
 GROUP = "ltai.services"
 PAGES = "ltai.pages"
+# objects made before the young are looked through, and how often that is before older ones are
+COLLECT = (5_000, 20, 20)
 PUBLIC_SECONDS, PUBLIC_LOOK_SECONDS = 60.0, 0.1
 log = logging.getLogger("ltai.service")
 
@@ -57,6 +63,11 @@ class Platform:
     catalog: Catalog
     resolver: TokenResolver
     clock: Callable[[], datetime] = utc_now
+
+    @cached_property
+    def left_to_queue(self) -> frozenset[str]:
+        """Resources whose tenants' limits the cluster keeps; admission is told."""
+        return left_to_queue(self.backend, resource_names(self.catalog.accelerators))
 
 
 @dataclass(frozen=True)
@@ -76,12 +87,13 @@ class ServiceSpec:
 
 
 def load_specs(names: Sequence[str] = ()) -> list[ServiceSpec]:
-    """The named services, or all installed ones. Raises ConfigProblem for an unknown name."""
+    """The named services, or all installed ones. All are imported: some read others' tables. Raises ConfigProblem for an unknown name."""
     found = {point.name: point for point in entry_points(group=GROUP)}
     unknown = [name for name in names if name not in found]
     if unknown:
         raise ConfigProblem(f"there is no service {', '.join(unknown)}; installed are {', '.join(sorted(found))}")
-    return [found[name].load() for name in names or sorted(found)]
+    loaded = {name: point.load() for name, point in found.items()}
+    return [loaded[name] for name in names or sorted(loaded)]
 
 
 def make_platform(settings: Settings) -> Platform:
@@ -97,17 +109,21 @@ def make_platform(settings: Settings) -> Platform:
 
 
 def build_app(specs: Sequence[ServiceSpec], platform: Platform) -> Starlette:
-    """All services as one ASGI app; its lifespan runs the controllers."""
+    """All services as one ASGI app; its lifespan runs the controllers, unless another process does."""
     made = {spec.name: (spec, spec.make(platform)) for spec in specs}
+    controllers = {name: parts.controllers for name, (_, parts) in made.items() if parts.controllers}
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        leases = Leases(platform.database, list(controllers))
         public = asyncio.create_task(wait_until_public(platform.proxy, list(made)), name="public")
-        tasks = [asyncio.create_task(run_after(public, c), name=c.name) for _, parts in made.values() for c in parts.controllers]
+        running = [asyncio.create_task(run_after(public, leases, name, them), name=name) for name, them in controllers.items()]
+        keeping = asyncio.create_task(leases.keep(), name="leases") if controllers else None
         yield
-        for task in (public, *tasks):
-            task.cancel()
-        await asyncio.gather(public, *tasks, return_exceptions=True)
+        await end(public, *running)
+        # only when they have stopped may others go on
+        if keeping:
+            await end(keeping)
 
     mounts = []
     for name, (spec, parts) in made.items():
@@ -133,9 +149,15 @@ async def wait_until_public(proxy: ProxyApi, names: Sequence[str]) -> None:
         log.warning("no route to %s after %.0f s; going on without", ", ".join(sorted(missing)), PUBLIC_SECONDS)
 
 
-async def run_after(first: asyncio.Task[None], controller: Controller) -> None:
+async def run_after(first: asyncio.Task[None], leases: Leases, name: str, controllers: Sequence[Controller]) -> None:
     await asyncio.shield(first)
-    await controller.run()
+    await leases.run(name, controllers)
+
+
+async def end(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def health(_request: Request) -> JSONResponse:
@@ -165,7 +187,15 @@ async def run(names: Sequence[str], settings: Settings) -> None:
     if settings.with_console:
         for point in entry_points(group=PAGES):
             point.load()()
+    calm_collector()
     await serve(app, host, int(port))
+
+
+def calm_collector() -> None:
+    """What start-up made stays for good: looking through it again and again held a request up."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT)
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ the caller's (one Controller), never a backend's. Contract tests: ``tests/backen
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -22,12 +22,15 @@ State = dict[str, Any]
 class Observed:
     """What a backend sees of one workload right now.
 
-    phase      STARTING, RUNNING, SUCCEEDED, FAILED, or GONE when nothing is known of it any more (never an error)
-    reason     one sentence for people: "killed: over its memory limit of 1 GiB", "exit code 3"
+    phase      STARTING, RUNNING, SUCCEEDED, FAILED, or GONE when nothing is known of it any more (never an error);
+               QUEUED where the backend has a queue of its own (``HasQueue``), also again after a preemption
+    reason     one sentence for people: "killed: over its memory limit of 1 GiB", "exit code 3"; of a queued one why it waits
+    position   of a queued one, 1 is next; None when it is not known
     exit_code  0–255 or 128+signal, once it ended by itself
     started_at, ended_at   UTC, as the backend recorded them (right even if the platform was down then);
                ended_at None of an ended one: nobody saw the end, the machine went down
-    addresses  "127.0.0.1:40001" of each ready replica when the workload asked for a port
+    addresses  "127.0.0.1:40001" of each ready replica when the workload asked for a port; one for all where they are scaled together
+    ready      how many replicas answer, of a workload with a port
     devices    accelerator indices it holds, e.g. ("0", "1")
     """
 
@@ -38,6 +41,8 @@ class Observed:
     ended_at: datetime | None = None
     addresses: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
+    position: int | None = None
+    ready: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,64 @@ class PublishesPorts:
     """Capability: a workload with ``port`` gets an address the proxy can reach."""
 
 
+class RunsContainers:
+    """Capability: an image is a container that the node pulls. Without it images are built here before their first use."""
+
+
+class RunsTogether:
+    """Capability: a workload with ``replicas`` > 1 starts on all of its nodes or on none, and its replicas find one another
+    by the variables of torchrun, TF_CONFIG, JAX and a hostfile."""
+
+
+class ScalesReplicas(ABC):
+    """Capability: the replicas of a workload with a port are kept alive, spread and replaced by the backend, behind one address."""
+
+    @abstractmethod
+    async def replace(self, state: State, workload: Workload) -> State:
+        """Make what runs like ``workload`` (more or fewer replicas, another version) with no request failing on the way.
+
+        ``Observed.ready`` counts the replicas that answer with the newest one's contents. Repeating it changes nothing.
+        """
+
+
+@dataclass(frozen=True)
+class TenantShare:
+    """What a tenant gets of a cluster. ``guaranteed`` and ``limits`` by resource name as quotas have it (cpu in cores, memory in
+    bytes, ``accelerator:KIND``); a resource without a limit may be borrowed without one. ``weight``: its part when several borrow."""
+
+    tenant: str
+    parent: str | None
+    name: str
+    guaranteed: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    weight: int = 1
+
+
+class HasQueue(ABC):
+    """Capability: the tenants' quotas of cpu, memory and accelerator kinds, borrowing and the queue are the cluster's own.
+
+    Admission then leaves these resources of the tenants to it (limits of a person, the sum over all kinds of accelerators and
+    storage stay with the platform), and ``Observed`` says QUEUED with position and reason.
+    """
+
+    @abstractmethod
+    def decides(self, resource: str) -> bool:
+        """Whether the cluster's queue keeps the tenants' limits of this resource."""
+
+    @abstractmethod
+    async def mirror(self, shares: Sequence[TenantShare]) -> Mapping[str, str]:
+        """Make the cluster's tenants like ``shares``: repair what differs, remove what it once made and is not wished any more.
+
+        Returns tenant → a sentence for each that could not be brought in line, with "" for what concerns all (empty when all is well).
+        Repeating is cheap. Raises Unavailable when the cluster does not answer.
+        """
+
+
+def left_to_queue(backend: Backend, resources: Iterable[str]) -> frozenset[str]:
+    """Of which resources admission leaves the tenants' limits to the backend."""
+    return frozenset(resource for resource in resources if isinstance(backend, HasQueue) and backend.decides(resource))
+
+
 async def check_fits(backend: Backend, resources: Resources, replicas: int = 1) -> None:
     """Asked before admission, outside of a transaction. Raises BadWorkload for what can never run here."""
     reason = await backend.fits(resources, replicas) if isinstance(backend, KnowsCapacity) else ""
@@ -123,11 +186,11 @@ async def check_fits(backend: Backend, resources: Resources, replicas: int = 1) 
         raise BadWorkload(reason)
 
 
-def explain_lack(kind: str, wanted: int, there: int, all_there: Mapping[str, int]) -> str:
-    """The answer of ``fits``: ``there`` accelerators are of the ``kind``; ``all_there`` counts every kind of the machine."""
+def explain_lack(kind: str, wanted: int, there: int, all_there: Mapping[str, int], where: str = "machine") -> str:
+    """The answer of ``fits``: ``there`` accelerators are of the ``kind``; ``all_there`` counts every kind of the machine or cluster."""
     if wanted <= there:
         return ""
     if there:
-        return f"this machine has {there} × {kind} and this needs {wanted}; choose another flavor or fewer instances"
+        return f"this {where} has {there} × {kind} and this needs {wanted}; choose another flavor or fewer instances"
     others = ", ".join(f"{count} × {name}" for name, count in all_there.items()) or "no accelerator"
-    return f"this machine has no {kind}; it has {others}; choose another flavor"
+    return f"this {where} has no {kind}; it has {others}; choose another flavor"

@@ -6,11 +6,26 @@ Programs are Python functions of ``FakeProcess``; by default a workload runs unt
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ltai_hub.backends.base import AcceleratorUse, Backend, KnowsCapacity, MeasuresUse, Observed, PublishesPorts, State, Use, explain_lack
+from ltai_hub.backends.base import (
+    AcceleratorUse,
+    Backend,
+    HasQueue,
+    KnowsCapacity,
+    MeasuresUse,
+    Observed,
+    PublishesPorts,
+    RunsContainers,
+    RunsTogether,
+    ScalesReplicas,
+    State,
+    TenantShare,
+    Use,
+    explain_lack,
+)
 from ltai_hub.domain.workloads import Phase, Resources, Workload
 from ltai_hub.errors import BadWorkload, NoCapacity
 from ltai_hub.settings import Settings
@@ -168,3 +183,56 @@ def fake_use(index: str, busy: bool) -> AcceleratorUse:
         power=150.0,
         simulated=True,
     )
+
+
+class FakeCluster(FakeBackend, HasQueue, RunsContainers, RunsTogether, ScalesReplicas):
+    """A backend with a queue of its own: what is started waits until it is ``admit``ted, and may be ``preempt``ed."""
+
+    def __init__(self, settings: Settings | None = None, clock: Callable[[], datetime] = utc_now) -> None:
+        super().__init__(settings, clock=clock)
+        self.queue: list[str] = []
+        self.why = "1 more nvidia.com/gpu is needed"
+        self.shares: Sequence[TenantShare] = ()
+
+    async def start(self, workload: Workload) -> State:
+        known = workload.name in self.workloads
+        state = await super().start(workload)
+        if not known:
+            self.queue.append(workload.name)
+        return state
+
+    async def observe(self, states: Sequence[State]) -> list[Observed]:
+        return [self.in_queue(state.get("name", ""), seen) for state, seen in zip(states, await super().observe(states), strict=True)]
+
+    async def stop(self, state: State, grace_seconds: float = 10.0) -> None:
+        if state.get("name") in self.queue:
+            self.queue.remove(state["name"])
+        await super().stop(state, grace_seconds)
+
+    async def replace(self, state: State, workload: Workload) -> State:
+        group = self.workloads[state["name"]]
+        port = group[0].port
+        self.workloads[state["name"]] = [FakeProcess(workload, self.clock(), port, clock=self.clock) for _ in range(workload.replicas)]
+        return state
+
+    def decides(self, resource: str) -> bool:
+        return resource in ("cpu", "memory") or resource.startswith("accelerator:")
+
+    async def mirror(self, shares: Sequence[TenantShare]) -> Mapping[str, str]:
+        self.shares = shares
+        return {}
+
+    def in_queue(self, name: str, seen: Observed) -> Observed:
+        if name in self.queue and seen.phase is Phase.RUNNING:
+            return Observed(Phase.QUEUED, self.why, position=self.queue.index(name) + 1)
+        if seen.phase is Phase.RUNNING:
+            return replace(seen, ready=len(self.workloads[name]), addresses=seen.addresses[:1])
+        return seen
+
+    def admit(self, name: str) -> None:
+        self.queue.remove(name)
+        for process in self.workloads[name]:
+            process.started_at = self.clock()
+
+    def preempt(self, name: str) -> None:
+        self.queue.append(name)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-from ltai_hub.domain.catalog import Copy, Profile
-from ltai_hub.domain.workloads import Mount
+from ltai_hub.domain.catalog import Profile
+from ltai_hub.domain.workloads import Copy, Mount
 from ltai_hub.paths import DataFolder
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -26,8 +26,8 @@ def profile_mounts(data: DataFolder, profile: Profile, home: Path) -> tuple[Moun
     return tuple(Mount(str(source_path(data, m.source)), str(home / m.target), m.read_only) for m in profile.mounts)
 
 
-def copy_into_home(data: DataFolder, profile: Profile, home: Path, uid: int | None = None, gid: int | None = None) -> list[Path]:
-    """Put the profile's files where nothing is yet; what is there is never touched. Returns what was put there.
+def copy_into_home(data: DataFolder, copies: Iterable[Copy], home: Path, uid: int | None = None, gid: int | None = None) -> list[Path]:
+    """Put a profile's files where nothing is yet; what is there is never touched. Returns what was put there.
 
     Files belong to the home's owner where nobody else is given; a home that is not there yet is made, private.
     The home is its user's ground, also while programs of theirs run: files are made ready beside it and moved in by
@@ -36,7 +36,7 @@ def copy_into_home(data: DataFolder, profile: Profile, home: Path, uid: int | No
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     owner = home.stat()
     ids = (owner.st_uid if uid is None else uid, owner.st_gid if gid is None else gid)
-    return [home / copy.target for copy in profile.copy if _copy(data, copy, home, ids)]
+    return [home / copy.target for copy in copies if _copy(data, copy, home, ids)]
 
 
 def _copy(data: DataFolder, copy: Copy, home: Path, ids: tuple[int, int]) -> bool:

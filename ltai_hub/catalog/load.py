@@ -14,8 +14,8 @@ from ltai_hub.catalog.document import Document, read_document
 from ltai_hub.catalog.mistakes import Mistake
 from ltai_hub.catalog.rules import check_pictures, check_rules
 from ltai_hub.catalog.schema import check_schema, load_schema
-from ltai_hub.domain.catalog import Catalog, Copy, Flavor, Image, KubernetesFlavor, Profile, Text
-from ltai_hub.domain.workloads import Mount, Resources
+from ltai_hub.domain.catalog import Catalog, Flavor, Image, KubernetesFlavor, Profile, Text
+from ltai_hub.domain.workloads import Copy, Mount, Resources
 from ltai_hub.errors import ConfigProblem
 from ltai_hub.paths import shipped
 from ltai_hub.units import parse_bytes, to_micro

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ltai_hub.errors import ConfigProblem
+
+if TYPE_CHECKING:
+    from ltai_hub.settings import Settings
 
 
 def start_platform(options: Mapping[str, Any]) -> int:
@@ -20,13 +23,28 @@ def start_platform(options: Mapping[str, Any]) -> int:
 def migrate_database(data: Path) -> str:
     """The sentence to show. Raises ConfigProblem for a data folder that is not there or a database from a newer version."""
     from ltai_hub.db.migrate import migrate
+
+    migrate(settings_of(data).database)
+    return "The database has this version's tables."
+
+
+def invite_admin(data: Path, public_url: str) -> str:
+    """A one-time link that makes an administrator's account; ``public_url`` "": as the settings have it. Raises ConfigProblem."""
+    from ltai_hub.accounts.service import Accounts
+    from ltai_hub.db.engine import Database
+
+    settings = settings_of(data)
+    return Accounts(Database(settings.database)).invite(admin=True).link(public_url or settings.public_url)
+
+
+def settings_of(data: Path) -> Settings:
+    """Of an installation that is there. Raises ConfigProblem."""
     from ltai_hub.settings import Settings
 
     settings = Settings(data=data)
     if not settings.database_url and not settings.folder.root.is_dir():
         raise ConfigProblem(f"{data} is not there; give the data folder with --data, or make one with: ltai start")
-    migrate(settings.database)
-    return "The database has this version's tables."
+    return settings
 
 
 def check_catalogue(folder: Path | None) -> list[str]:

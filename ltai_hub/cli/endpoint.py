@@ -20,6 +20,7 @@ from ltai_hub.cli.options import (
     OutputOption,
     QuietOption,
     SearchOption,
+    SortOption,
     TenantFilter,
     TimeoutOption,
     UserFilter,
@@ -105,6 +106,7 @@ def list_endpoints(
     tenant: TenantFilter = None,
     user: UserFilter = None,
     search: SearchOption = None,
+    sort: SortOption = None,
     limit: LimitOption = ROWS,
     offset: OffsetOption = 0,
     output: OutputOption = Format.TABLE,
@@ -112,7 +114,7 @@ def list_endpoints(
 ) -> None:
     """Endpoints of your tenants."""
     with connect() as client:
-        page = client.endpoints.list(tenant=tenant, user=user, q=search, limit=limit or None, offset=offset)
+        page = client.endpoints.list(tenant=tenant, user=user, q=search, sort=sort, limit=limit or None, offset=offset)
     print_page(page, COLUMNS, "id", View(output, quiet))
 
 

@@ -16,6 +16,7 @@ from ltai_hub.cli.options import (
     OutputOption,
     QuietOption,
     SearchOption,
+    SortOption,
     TenantFilter,
     TenantOption,
     TimeoutOption,
@@ -97,6 +98,7 @@ def list_environments(
     user: UserFilter = None,
     active: Annotated[bool, typer.Option("--active", help="Only what waits or runs.")] = False,
     search: SearchOption = None,
+    sort: SortOption = None,
     limit: LimitOption = ROWS,
     offset: OffsetOption = 0,
     output: OutputOption = Format.TABLE,
@@ -104,7 +106,7 @@ def list_environments(
 ) -> None:
     """Your environments; with --user all those of others you may see."""
     with connect() as client:
-        page = client.environments.list(tenant=tenant, user=user, active=active, q=search, limit=limit or None, offset=offset)
+        page = client.environments.list(tenant=tenant, user=user, active=active, q=search, sort=sort, limit=limit or None, offset=offset)
     print_page(page, COLUMNS, "id", View(output, quiet))
 
 

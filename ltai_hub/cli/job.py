@@ -19,6 +19,7 @@ from ltai_hub.cli.options import (
     OutputOption,
     QuietOption,
     SearchOption,
+    SortOption,
     TenantFilter,
     TimeoutOption,
     UserFilter,
@@ -73,6 +74,7 @@ FIELDS = [
     column("profile"),
     column("image"),
     column("flavor"),
+    column("nodes"),
     Column("command", lambda row: " ".join(row.get("command") or [])),
     column("cwd", "folder"),
     column("created_at", "submitted"),
@@ -93,6 +95,9 @@ def submit(
     image: Annotated[str | None, typer.Option("--image", help="Another image the profile allows.", show_default=False)] = None,
     flavor: Annotated[str | None, typer.Option("--flavor", help="Another flavor the profile allows.", show_default=False)] = None,
     tenant: MakeInTenant = None,
+    nodes: Annotated[
+        int | None, typer.Option("--nodes", min=1, help="Start on so many nodes together (on a cluster).", show_default=False)
+    ] = None,
     cwd: Annotated[str | None, typer.Option("--cwd", help="Folder to run in, relative to your home.", show_default=False)] = None,
     env: Annotated[list[str] | None, typer.Option("--env", help="NAME=VALUE, any number of times.", show_default=False)] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Come back when it has ended, with its exit code.")] = False,
@@ -110,6 +115,7 @@ def submit(
             image=image,
             flavor=flavor,
             tenant=tenant,
+            nodes=nodes,
             cwd=cwd,
             env=parse_env(env or []),
         )
@@ -128,6 +134,7 @@ def list_jobs(
     user: UserFilter = None,
     phase: Annotated[str | None, typer.Option("--phase", help="Only jobs in this phase.", show_default=False)] = None,
     search: SearchOption = None,
+    sort: SortOption = None,
     limit: LimitOption = ROWS,
     offset: OffsetOption = 0,
     output: OutputOption = Format.TABLE,
@@ -135,7 +142,7 @@ def list_jobs(
 ) -> None:
     """Jobs, newest first."""
     with connect() as client:
-        page = client.jobs.list(tenant=tenant, user=user, phase=phase, q=search, limit=limit or None, offset=offset)
+        page = client.jobs.list(tenant=tenant, user=user, phase=phase, q=search, sort=sort, limit=limit or None, offset=offset)
     print_page(page, COLUMNS, "id", View(output, quiet))
 
 

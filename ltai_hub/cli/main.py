@@ -126,6 +126,17 @@ def migrate(
     print(migrate_database(data))
 
 
+@app.command("invite-admin")
+def invite_admin(
+    data: Annotated[Path, typer.Option("--data", help="Data folder.")] = Path(".ltai"),
+    public_url: PublicUrlOption = "",
+) -> None:
+    """Print a one-time link for an administrator; on the platform's own machine or in its hub's pod."""
+    from ltai_hub.cli import admin
+
+    print(admin.invite_admin(data, public_url))
+
+
 @app.command("check-config")
 def check_config(
     folder: Annotated[Path | None, typer.Argument(help="Holds flavors.yaml, images.yaml, profiles.yaml.", show_default=False)] = None,

@@ -16,6 +16,7 @@ from ltai_hub.cli.options import (
     OutputOption,
     QuietOption,
     SearchOption,
+    SortOption,
     TenantFilter,
     YesOption,
 )
@@ -90,6 +91,7 @@ def register(
 def list_models(
     tenant: TenantFilter = None,
     search: SearchOption = None,
+    sort: SortOption = None,
     limit: LimitOption = ROWS,
     offset: OffsetOption = 0,
     output: OutputOption = Format.TABLE,
@@ -97,7 +99,7 @@ def list_models(
 ) -> None:
     """Models of your tenants."""
     with connect() as client:
-        page = client.models.list(tenant=tenant, q=search, limit=limit or None, offset=offset)
+        page = client.models.list(tenant=tenant, q=search, sort=sort, limit=limit or None, offset=offset)
     print_page(page, COLUMNS, "name", View(output, quiet))
 
 

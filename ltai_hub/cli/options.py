@@ -18,6 +18,12 @@ MakeInTenant = Annotated[
 TenantFilter = Annotated[str | None, typer.Option("--tenant", help="Only what belongs to this tenant.", show_default=False)]
 UserFilter = Annotated[str | None, typer.Option("--user", help="me, all or a user name, as far as you may see.", show_default=False)]
 SearchOption = Annotated[str | None, typer.Option("--search", help="Only rows with this text in the name.", show_default=False)]
+SortOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sort", metavar="[-]FIELD", help="Sort by it, for example name or -created_at; - puts the largest first.", show_default=False
+    ),
+]
 LimitOption = Annotated[int, typer.Option("--limit", min=0, help="Rows at most; 0: all.")]
 OffsetOption = Annotated[int, typer.Option("--offset", min=0, help="Rows to leave out at the beginning.")]
 FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows, until the end.")]

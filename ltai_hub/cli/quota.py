@@ -20,6 +20,8 @@ IN_BYTES = ("memory", "storage")
 
 def amount(row: Row, key: str) -> str:
     value = row.get(key)
+    if key == "guaranteed" and not value:
+        return ""
     if value is None:
         return "no limit" if key == "limit" else ""
     return size(value) if row.get("resource") in IN_BYTES else plain(value)
@@ -36,6 +38,7 @@ COLUMNS = [
     column("resource"),
     Column("used", lambda row: amount(row, "used"), right=True),
     Column("limit", lambda row: amount(row, "limit"), right=True),
+    Column("guaranteed", lambda row: amount(row, "guaranteed"), right=True),
 ]
 
 
@@ -59,12 +62,19 @@ def set_quota(
     resource: Annotated[str, typer.Argument(help="cpu, memory, storage, accelerators or accelerator:KIND.", show_default=False)],
     limit: Annotated[str, typer.Argument(help="A number, for memory and storage also 64Gi; none lifts the limit.", show_default=False)],
     user: Annotated[str | None, typer.Option("--user", help="Of one user in it, or '*': of each.", show_default=False)] = None,
+    guaranteed: Annotated[
+        str | None,
+        typer.Option("--guaranteed", help="Of the limit, what a cluster gives the tenant whenever it asks.", show_default=False),
+    ] = None,
     output: OutputOption = Format.TABLE,
     quiet: QuietOption = False,
 ) -> None:
-    """Set or lift a limit: ltai quota set physics memory 64Gi"""
+    """Set or lift a limit: ltai quota set physics memory 64Gi --guaranteed 16Gi"""
+    most = parse_limit(resource, limit)
+    least = None if guaranteed is None else parse_limit(resource, guaranteed) or 0
     with connect() as client:
-        print_page(client.quotas.set(tenant, resource, parse_limit(resource, limit), user=user), COLUMNS, "resource", View(output, quiet))
+        page = client.quotas.set(tenant, resource, most, user=user, guaranteed=least)
+    print_page(page, COLUMNS, "resource", View(output, quiet))
 
 
 def parse_limit(resource: str, text: str) -> float | None:

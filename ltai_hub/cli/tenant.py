@@ -8,14 +8,20 @@ import typer
 
 from ltai_hub.cli.connect import confirm, connect
 from ltai_hub.cli.group import make_app
-from ltai_hub.cli.options import ROWS, LimitOption, OffsetOption, OutputOption, QuietOption, SearchOption, YesOption
-from ltai_hub.cli.output import Column, Format, View, column, note, print_object, print_page
+from ltai_hub.cli.options import ROWS, LimitOption, OffsetOption, OutputOption, QuietOption, SearchOption, SortOption, YesOption
+from ltai_hub.cli.output import Column, Format, Row, View, column, note, print_object, print_page
 from ltai_hub.domain.permissions import Role
 from ltai_hub.domain.tenants import TenantKind
 
 app = make_app("Organisations, departments, courses and projects, and their members.")
 Slug = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's slug.", show_default=False)]
 User = Annotated[str, typer.Argument(metavar="USER", help="User name.", show_default=False)]
+
+
+def in_cluster(row: Row) -> str:
+    """ "ready", what is in the way, or nothing where there is no cluster."""
+    cluster = row.get("cluster") or {}
+    return "ready" if cluster.get("ready") else str(cluster.get("message", ""))
 
 
 COLUMNS = [
@@ -25,13 +31,14 @@ COLUMNS = [
     column("members", right=True),
     column("role", "your role"),
 ]
-FIELDS = [*COLUMNS[:1], column("name"), *COLUMNS[1:3], column("parent"), *COLUMNS[3:]]
+FIELDS = [*COLUMNS[:1], column("name"), *COLUMNS[1:3], column("parent"), *COLUMNS[3:], column("weight"), Column("cluster", in_cluster)]
 MEMBER_COLUMNS = [column("user"), column("display_name", "name"), column("role"), column("inherited_from", "from")]
 
 
 @app.command("list")
 def list_tenants(
     search: SearchOption = None,
+    sort: SortOption = None,
     limit: LimitOption = ROWS,
     offset: OffsetOption = 0,
     output: OutputOption = Format.TABLE,
@@ -39,7 +46,7 @@ def list_tenants(
 ) -> None:
     """The tenants you may see."""
     with connect() as client:
-        page = client.tenants.list(q=search, limit=limit or None, offset=offset)
+        page = client.tenants.list(q=search, sort=sort, limit=limit or None, offset=offset)
     print_page(page, COLUMNS, "slug", View(output, quiet))
 
 
@@ -76,6 +83,22 @@ def rename(
     """Give it another name; the slug stays."""
     with connect() as client:
         print_object(client.tenants.rename(slug, name), FIELDS, "slug", View(output, quiet))
+
+
+@app.command()
+def update(
+    slug: Slug,
+    name: Annotated[str | None, typer.Option("--name", help="Any text; the slug stays.", show_default=False)] = None,
+    weight: Annotated[
+        int | None,
+        typer.Option("--weight", min=1, max=1000, help="Its part of what several tenants of a cluster borrow at once.", show_default=False),
+    ] = None,
+    output: OutputOption = Format.TABLE,
+    quiet: QuietOption = False,
+) -> None:
+    """Change its name or weight: ltai tenant update physics --weight 3"""
+    with connect() as client:
+        print_object(client.tenants.update(slug, name=name, weight=weight), FIELDS, "slug", View(output, quiet))
 
 
 @app.command()

@@ -8,7 +8,7 @@ import typer
 
 from ltai_hub.cli.connect import confirm, connect
 from ltai_hub.cli.group import make_app
-from ltai_hub.cli.options import ROWS, LimitOption, OffsetOption, OutputOption, QuietOption, SearchOption, YesOption
+from ltai_hub.cli.options import ROWS, LimitOption, OffsetOption, OutputOption, QuietOption, SearchOption, SortOption, YesOption
 from ltai_hub.cli.output import Column, Format, View, age_column, column, note, print_object, print_page
 from ltai_hub.domain.permissions import Role
 from ltai_hub.errors import BadInput
@@ -26,6 +26,7 @@ INVITE_FIELDS = [column("link"), column("expires_at", "until")]
 @app.command("list")
 def list_users(
     search: SearchOption = None,
+    sort: SortOption = None,
     limit: LimitOption = ROWS,
     offset: OffsetOption = 0,
     output: OutputOption = Format.TABLE,
@@ -33,7 +34,7 @@ def list_users(
 ) -> None:
     """All accounts (platform administrators)."""
     with connect() as client:
-        page = client.users.list(q=search, limit=limit or None, offset=offset)
+        page = client.users.list(q=search, sort=sort, limit=limit or None, offset=offset)
     print_page(page, COLUMNS, "name", View(output, quiet))
 
 

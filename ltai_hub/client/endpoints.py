@@ -44,11 +44,12 @@ class Endpoints:
         tenant: str | None = None,
         user: str | None = None,
         q: str | None = None,
+        sort: str | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> Page[Endpoint]:
         """``user``: "me", a name, or everybody's the caller may see."""
-        return self.transport.page(SERVICE, "/endpoints", {"tenant": tenant, "user": whose(user), "q": q}, limit, offset)
+        return self.transport.page(SERVICE, "/endpoints", {"tenant": tenant, "user": whose(user), "q": q, "sort": sort}, limit, offset)
 
     def get(self, id: int) -> Endpoint:
         found: Endpoint = self.transport.call("GET", SERVICE, f"/endpoints/{id}")

@@ -38,11 +38,12 @@ class Environments:
         user: str | None = None,
         active: bool = False,
         q: str | None = None,
+        sort: str | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> Page[Environment]:
         """``user``: "me" (the server's default), "all" or a name. ``active``: only what waits or runs."""
-        params = {"tenant": tenant, "user": user, "active": "true" if active else None, "q": q}
+        params = {"tenant": tenant, "user": user, "active": "true" if active else None, "q": q, "sort": sort}
         return self.transport.page(SERVICE, "/environments", params, limit, offset)
 
     def get(self, id: str | int) -> Environment:

@@ -26,12 +26,16 @@ class Jobs:
         image: str | None = None,
         flavor: str | None = None,
         tenant: str | None = None,
+        nodes: int | None = None,
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Job:
-        """``cwd`` is relative to the home folder. Without ``tenant`` the caller's default tenant is charged."""
+        """``cwd`` is relative to the home folder. ``nodes`` replicas start together and find one another.
+
+        Without ``tenant`` the caller's default tenant is charged.
+        """
         body: dict[str, Any] = {"name": name, "command": [*command], "profile": profile, "image": image, "flavor": flavor}
-        body |= {"tenant": tenant, "cwd": cwd, "env": dict(env) if env else None}
+        body |= {"tenant": tenant, "nodes": nodes, "cwd": cwd, "env": dict(env) if env else None}
         job: Job = self.transport.call("POST", SERVICE, "/jobs", json=dropped(body))
         return job
 
@@ -42,11 +46,12 @@ class Jobs:
         user: str | None = None,
         phase: str | None = None,
         q: str | None = None,
+        sort: str | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> Page[Job]:
         """Newest first. ``user``: "me", a name, or everybody's the caller may see."""
-        params = {"tenant": tenant, "user": whose(user), "phase": phase, "q": q}
+        params = {"tenant": tenant, "user": whose(user), "phase": phase, "q": q, "sort": sort}
         return self.transport.page(SERVICE, "/jobs", params, limit, offset)
 
     def get(self, id: int) -> Job:

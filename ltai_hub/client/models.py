@@ -20,8 +20,10 @@ class Models:
         made: ModelVersion = self.transport.call("POST", SERVICE, "/models", json=dropped(body))
         return made
 
-    def list(self, *, tenant: str | None = None, q: str | None = None, limit: int | None = None, offset: int = 0) -> Page[Model]:
-        return self.transport.page(SERVICE, "/models", {"tenant": tenant, "q": q}, limit, offset)
+    def list(
+        self, *, tenant: str | None = None, q: str | None = None, sort: str | None = None, limit: int | None = None, offset: int = 0
+    ) -> Page[Model]:
+        return self.transport.page(SERVICE, "/models", {"tenant": tenant, "q": q, "sort": sort}, limit, offset)
 
     def get(self, tenant: str, name: str) -> Model:
         """With ``version_list``: framework, metrics, parameters and lineage of each version."""

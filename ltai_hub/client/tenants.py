@@ -21,15 +21,20 @@ class Tenants:
         made: Tenant = self.transport.call("POST", SERVICE, "/tenants", json=dropped(body))
         return made
 
-    def list(self, *, q: str | None = None, limit: int | None = None, offset: int = 0) -> Page[Tenant]:
-        return self.transport.page(SERVICE, "/tenants", {"q": q}, limit, offset)
+    def list(self, *, q: str | None = None, sort: str | None = None, limit: int | None = None, offset: int = 0) -> Page[Tenant]:
+        return self.transport.page(SERVICE, "/tenants", {"q": q, "sort": sort}, limit, offset)
 
     def get(self, slug: str) -> Tenant:
         found: Tenant = self.transport.call("GET", SERVICE, f"/tenants/{part(slug)}")
         return found
 
     def rename(self, slug: str, name: str) -> Tenant:
-        changed: Tenant = self.transport.call("PATCH", SERVICE, f"/tenants/{part(slug)}", json={"name": name})
+        return self.update(slug, name=name)
+
+    def update(self, slug: str, *, name: str | None = None, weight: int | None = None) -> Tenant:
+        """``weight``: 1 to 1000, its part of what several tenants of a cluster borrow at once."""
+        body = dropped({"name": name, "weight": weight})
+        changed: Tenant = self.transport.call("PATCH", SERVICE, f"/tenants/{part(slug)}", json=body)
         return changed
 
     def delete(self, slug: str) -> None:
@@ -65,9 +70,14 @@ class Quotas:
         """The limits set on this very tenant."""
         return self.transport.page(SERVICE, f"/tenants/{part(tenant)}/quotas", {})
 
-    def set(self, tenant: str, resource: str, limit: float | None, *, user: str | None = None) -> Page[Quota]:
-        """All quotas of the tenant afterwards. ``limit`` None lifts it; ``user``: a name, "*" for each member, None for the tenant."""
-        body = {"resource": resource, "limit": limit, "user": user}
+    def set(
+        self, tenant: str, resource: str, limit: float | None, *, user: str | None = None, guaranteed: float | None = None
+    ) -> Page[Quota]:
+        """All quotas of the tenant afterwards. ``limit`` None lifts it; ``user``: a name, "*" for each member, None for the tenant.
+
+        ``guaranteed``: of the tenant's limit, what a cluster gives it whenever it asks; None leaves that as it is.
+        """
+        body = {"resource": resource, "limit": limit, "user": user, **dropped({"guaranteed": guaranteed})}
         answer = self.transport.call("PUT", SERVICE, f"/tenants/{part(tenant)}/quotas", json=body)
         return Page(answer["items"], answer["total"])
 
@@ -82,8 +92,8 @@ class Users:
         made: User = self.transport.call("POST", SERVICE, "/users", json=dropped(body))
         return made
 
-    def list(self, *, q: str | None = None, limit: int | None = None, offset: int = 0) -> Page[User]:
-        return self.transport.page(SERVICE, "/users", {"q": q}, limit, offset)
+    def list(self, *, q: str | None = None, sort: str | None = None, limit: int | None = None, offset: int = 0) -> Page[User]:
+        return self.transport.page(SERVICE, "/users", {"q": q, "sort": sort}, limit, offset)
 
     def get(self, name: str) -> User:
         found: User = self.transport.call("GET", SERVICE, f"/users/{part(name)}")
@@ -113,8 +123,9 @@ class Events:
         tenant: str | None = None,
         noun: str | None = None,
         id: str | int | None = None,
+        sort: str | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> Page[Event]:
         """State changes, newest first."""
-        return self.transport.page(SERVICE, "/events", {"tenant": tenant, "noun": noun, "id": id}, limit, offset)
+        return self.transport.page(SERVICE, "/events", {"tenant": tenant, "noun": noun, "id": id, "sort": sort}, limit, offset)

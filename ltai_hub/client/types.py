@@ -54,7 +54,16 @@ class Me(TypedDict):
     actions: dict[str, list[str]]
 
 
+class TenantCluster(TypedDict):
+    """Whether a cluster has the tenant's queue as its quotas say; ``message``: what is in the way."""
+
+    ready: bool
+    message: str
+
+
 class Tenant(TypedDict):
+    """``weight``: its part of what several tenants of a cluster borrow at once. ``cluster`` None: there is none."""
+
     slug: str
     name: str
     kind: TenantKind
@@ -62,8 +71,10 @@ class Tenant(TypedDict):
     path: list[str]
     depth: int
     members: int
+    weight: int
     role: Role | None
     created_at: str
+    cluster: TenantCluster | None
 
 
 class Member(TypedDict):
@@ -79,14 +90,19 @@ class AssignedProfile(TypedDict):
 
 
 class Quota(TypedDict):
-    """``resource``: cpu, memory, storage, accelerators or accelerator:KIND. ``limit`` None: no limit."""
+    """``resource``: cpu, memory, storage, accelerators or accelerator:KIND. ``limit`` None: no limit.
+
+    ``guaranteed``: of the limit, what is the tenant's whenever it asks; ``borrowed``: what it uses beyond that.
+    """
 
     tenant: str
     tenant_name: str
     user: str | None
     resource: str
     limit: float | None
+    guaranteed: float
     used: float
+    borrowed: float
 
 
 class UserTenant(TypedDict):
@@ -191,6 +207,7 @@ class Job(TypedDict):
     profile: str
     image: str
     flavor: str
+    nodes: int
     command: list[str]
     cwd: str
     env: dict[str, str]

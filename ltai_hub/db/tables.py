@@ -31,6 +31,8 @@ tenants = Table(
     Column("kind", String(20), nullable=False),
     Column("parent_id", ForeignKey("tenants.id"), index=True),
     Column("created_at", UtcDateTime, nullable=False),
+    # its part when several tenants of a cluster borrow at once
+    Column("weight", Integer, nullable=False, server_default="1"),
 )
 
 members = Table(
@@ -58,6 +60,8 @@ quotas = Table(
     Column("user", String(64), nullable=False),
     Column("resource", String(80), nullable=False),
     Column("limit", Float, nullable=False),
+    # what a cluster's queue gives back to the tenant when others have borrowed it; of the tenant as a whole only
+    Column("guaranteed", Float, nullable=False, server_default="0"),
     UniqueConstraint("tenant_id", "user", "resource"),
 )
 
@@ -177,3 +181,12 @@ environments = Table(
 )
 Index("ix_environments_user", environments.c.user, environments.c.server)
 Index("ix_environments_phase", environments.c.phase)
+
+# which process runs a controller, where several could
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(128), nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+)

@@ -106,7 +106,7 @@ def make_demo_school(
         complete = store.find_tenant(tx, SCHOOL) is not None
     if not complete or not accounts:
         accounts = accounts or [DemoAccount(p.name, make_password(), p.role, p.display_name) for p in PEOPLE]
-        _save_accounts(data, accounts)
+        save_accounts(data, accounts)
         _make_people(Accounts(database, clock), accounts)
     if not complete:
         with database.transaction() as tx:
@@ -123,7 +123,7 @@ def _load_accounts(data: DataFolder) -> list[DemoAccount]:
         return []
 
 
-def _save_accounts(data: DataFolder, accounts: list[DemoAccount]) -> None:
+def save_accounts(data: DataFolder, accounts: list[DemoAccount]) -> None:
     """Before the accounts are made: a start that is cut short must not leave accounts whose password nobody knows."""
     path = data.root / "demo.json"
     unfinished = path.with_name(".demo.json.part")

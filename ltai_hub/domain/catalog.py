@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from ltai_hub.domain.workloads import Mount, Resources
+from ltai_hub.domain.workloads import Copy, Mount, Resources
 from ltai_hub.errors import NotFound
 
 SIMULATED = "simulated-gpu"
@@ -83,14 +83,6 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Copy:
-    """A file or folder put into a person's home when it is not there yet; ``target`` is relative to the home."""
-
-    source: str
-    target: str
-
-
-@dataclass(frozen=True)
 class Profile:
     """A lab profile: image, flavor, data and limits with a title; tenants get profiles assigned.
 
@@ -119,6 +111,11 @@ class Catalog:
     flavors: Mapping[str, Flavor]
     images: Mapping[str, Image]
     profiles: Mapping[str, Profile]
+
+    @property
+    def accelerators(self) -> frozenset[str]:
+        """Kinds that flavors have."""
+        return frozenset(flavor.resources.accelerator for flavor in self.flavors.values()) - {""}
 
     def get_flavor(self, name: str) -> Flavor:
         return _get(self.flavors, name, "flavor")

@@ -6,8 +6,8 @@ and ``accelerator:KIND``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ltai_hub.domain.workloads import Resources
 from ltai_hub.units import format_bytes
@@ -15,6 +15,7 @@ from ltai_hub.units import format_bytes
 Amounts = Mapping[str, float]
 PLAIN_RESOURCES = ("cpu", "memory", "storage", "accelerators")
 ACCELERATOR = "accelerator:"
+LEAVE_NONE: frozenset[str] = frozenset()
 
 
 def amounts_of(resources: Resources, replicas: int = 1) -> dict[str, float]:
@@ -32,7 +33,7 @@ def amounts_of(resources: Resources, replicas: int = 1) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Limit:
-    """One quota row that applies to an ask. ``user`` is "" when it limits the tenant as a whole."""
+    """One quota row that applies to an ask. ``user`` is "" when it limits the tenant as a whole; ``guaranteed`` of it is surely its own."""
 
     tenant: str
     tenant_name: str
@@ -40,6 +41,7 @@ class Limit:
     resource: str
     limit: float
     used: float = 0
+    guaranteed: float = 0
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -85,6 +87,39 @@ def too_big(amounts: Amounts, limits: Sequence[Limit]) -> Limit | None:
     return next((limit for limit in limits if amounts.get(limit.resource, 0) > limit.limit), None)
 
 
+def kept(limits: Sequence[Limit], left: frozenset[str]) -> tuple[Limit, ...]:
+    """Without the tenants' limits of the resources that are ``left`` to a cluster's queue."""
+    return tuple(limit for limit in limits if limit.user or limit.resource not in left)
+
+
+def resource_names(kinds: Iterable[str]) -> list[str]:
+    """All that a quota may name, with these kinds of accelerators."""
+    return [*PLAIN_RESOURCES, *(ACCELERATOR + kind for kind in sorted(kinds))]
+
+
+def can_be_guaranteed(resource: str) -> bool:
+    """Only what a cluster's queue lends and takes back."""
+    return resource in ("cpu", "memory") or resource.startswith(ACCELERATOR)
+
+
+def guaranteed_inside(parents: Mapping[str, str | None], own: Mapping[str, float]) -> dict[str, float]:
+    """Tenant → what is guaranteed to it together with those below it: its own guarantee covers theirs.
+
+    ``parents``: tenant → the one above; ``own``: tenant → its guarantee of one resource.
+    """
+    below: dict[str, list[str]] = {}
+    for tenant, parent in parents.items():
+        if parent is not None:
+            below.setdefault(parent, []).append(tenant)
+    downwards = [tenant for tenant, parent in parents.items() if parent not in parents]
+    for tenant in downwards:
+        downwards += below.get(tenant, ())
+    inside: dict[str, float] = {}
+    for tenant in reversed(downwards):
+        inside[tenant] = max(own.get(tenant, 0), sum(inside[child] for child in below.get(tenant, ())))
+    return inside
+
+
 def decide(queue: Sequence[Waiting]) -> list[Decision]:
     """Who of the queue starts now. First come, first served for every limit: an ask that waits for a limit keeps
     its place in front of later ones that need the same limit; asks that touch other limits pass by."""
@@ -97,7 +132,7 @@ def decide(queue: Sequence[Waiting]) -> list[Decision]:
             amount = ask.amounts.get(limit.resource, 0)
             taken = used.get(limit.key, limit.used)
             if amount and (limit.key in claimed or taken + amount > limit.limit + 1e-9):
-                blocked.append(Limit(limit.tenant, limit.tenant_name, limit.user, limit.resource, limit.limit, taken))
+                blocked.append(replace(limit, used=taken))
         if not blocked:
             for limit in ask.limits:
                 used[limit.key] = used.get(limit.key, limit.used) + ask.amounts.get(limit.resource, 0)

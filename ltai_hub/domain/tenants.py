@@ -18,7 +18,8 @@ class TenantKind(StrEnum):
 
 @dataclass(frozen=True)
 class Tenant:
-    """``slug`` is unique on the platform and used in URLs, MLflow workspaces and groups; ``name`` is any text."""
+    """``slug`` is unique on the platform and used in URLs, MLflow workspaces and groups; ``name`` is any text;
+    ``weight`` is its part of what several tenants of a cluster borrow at once."""
 
     id: int
     slug: str
@@ -27,6 +28,7 @@ class Tenant:
     parent: str | None
     path: tuple[str, ...]
     created_at: datetime
+    weight: int = 1
 
     @property
     def depth(self) -> int:
@@ -51,6 +53,7 @@ class Quota:
     resource: str
     limit: float
     used: float
+    guaranteed: float = 0
 
 
 @dataclass(frozen=True)

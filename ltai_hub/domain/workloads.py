@@ -58,10 +58,20 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class Copy:
+    """A file or folder put into a person's home when it is not there yet. ``source`` is relative to the data folder's
+    ``courses/``, or absolute; ``target`` is relative to the home."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
 class Workload:
     """Everything a backend needs to start it; plain values, no rows.
 
     ``name`` is unique for ever and safe as a file and pod name: ``job-12-1``, ``endpoint-3-0``.
+    ``flavor`` names the catalogue's row that ``resources`` comes from; "" where there is none.
     ``command`` is run by the image's interpreter environment: ``python`` there is the image's python.
     ``home`` is an absolute folder, read-write; ``cwd`` is absolute and lies in ``home`` or a mount.
     ``port`` true asks for one listening TCP port; ``Observed.address`` then tells where it answers.
@@ -74,10 +84,12 @@ class Workload:
     image: str
     resources: Resources
     command: tuple[str, ...]
+    flavor: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     home: str = ""
     cwd: str = ""
     mounts: tuple[Mount, ...] = ()
+    copies: tuple[Copy, ...] = ()
     replicas: int = 1
     port: bool = False
     max_seconds: int | None = None

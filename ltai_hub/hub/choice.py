@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ltai_hub.environments.store import Environment
 from ltai_hub.errors import BadInput
 from ltai_hub.slugs import shown
 
@@ -28,6 +29,10 @@ class Wish:
     image: str = ""
     flavor: str = ""
     display_name: str = ""
+
+    def suits(self, row: Environment) -> bool:
+        """Whether what is under way is what is wished."""
+        return all(getattr(self, field) in ("", getattr(row, field)) for field in ("tenant", "profile", "image", "flavor"))
 
 
 def read_options(options: Mapping[str, Any]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +22,10 @@ MLFLOW_CALLBACK = "/services/models/mlflow/oauth_callback"
 
 @dataclass(frozen=True)
 class HubPlaces:
-    """Where the parts of one installation find each other. URLs without a slash at the end."""
+    """Where the parts of one installation find each other. URLs without a slash at the end.
+
+    ``services`` is one address for all of them; ``service_urls`` has those that answer at one of their own.
+    """
 
     public_bind: str
     hub_bind: str
@@ -30,6 +34,10 @@ class HubPlaces:
     services: str
     console: str
     hub_database: str
+    service_urls: Mapping[str, str] = field(default_factory=dict)
+
+    def service(self, name: str) -> str:
+        return self.service_urls.get(name, self.services)
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,7 @@ def configure_services(c: Any, places: HubPlaces, secrets: HubSecrets, process: 
     }
     if process.command:
         console |= {"command": list(process.command), "environment": dict(process.environment)}
-    others: list[dict[str, Any]] = [{"name": name, "url": places.services, "display": False} for name in SERVICES]
+    others: list[dict[str, Any]] = [{"name": name, "url": places.service(name), "display": False} for name in SERVICES]
     for service in others:
         if service["name"] == "models":
             service |= {

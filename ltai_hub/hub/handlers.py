@@ -10,8 +10,10 @@ from tornado import web
 
 from ltai_hub.accounts.service import LockedOut
 from ltai_hub.accounts.store import Account, Invite
+from ltai_hub.domain.tenants import Person
 from ltai_hub.errors import BadInput, Conflict, Problem
 from ltai_hub.hub.core import hub_core, in_thread
+from ltai_hub.hub.records import Records
 from ltai_hub.pages.i18n import handler_language, translate
 from ltai_hub.slugs import USER_NAME
 
@@ -72,7 +74,15 @@ class InviteHandler(AccountHandler):
 
         user = await self.auth_to_user({"auth_state": None, **await in_thread(auth_model, account)})
         self.set_login_cookie(user)
-        self.redirect(self.get_next_url(user))
+        self.redirect(self.get_next_url(user, default=await self.first_page(account)))
+
+    async def first_page(self, account: Account) -> str | None:
+        """None: what JupyterHub would show. An administrator of a platform that is still empty has nothing to start yet."""
+        if not account.admin:
+            return None
+        core = hub_core()
+        offer = await in_thread(Records(core.database, core.catalog).offer, Person(account.name, admin=True))
+        return None if any(offer.profiles.values()) else f"{self.settings['base_url']}services/console/"
 
 
 class PasswordHandler(AccountHandler):

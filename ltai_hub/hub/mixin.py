@@ -9,27 +9,39 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from jupyterhub.spawner import Spawner, SpawnException
 from tornado import web
+from traitlets import Integer, Unicode
 
+from ltai_hub.catalog.files import profile_mounts
+from ltai_hub.domain.quotas import LEAVE_NONE
 from ltai_hub.domain.tenants import Person
-from ltai_hub.domain.workloads import Phase, Resources
+from ltai_hub.domain.workloads import Kind, Phase, Resources, Workload
 from ltai_hub.environments.store import Environment
 from ltai_hub.errors import BadInput, BadWorkload, NoCapacity, Problem, TryLater
+from ltai_hub.hub.answering import wait_until_it_answers
 from ltai_hub.hub.choice import Wish, read_options
 from ltai_hub.hub.core import hub_core, in_thread
 from ltai_hub.hub.progress import Progress, Step
 from ltai_hub.hub.records import Records
+from ltai_hub.tenancy.admission import Admission
 from ltai_hub.units import utc_now
 
 QUEUE_SECONDS = 1.0
 CAPACITY_SECONDS = 2.0
 SEEN_SECONDS = 15.0
+LOOK_SECONDS = 0.25
+# what a server gets to shut its kernels down
+STOP_SECONDS = 5
+
+
+class DidNotStart(Problem):
+    status, code = 500, "did-not-start"
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,15 @@ class Seen:
 
 
 class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
-    """Abstract; see ``LocalSpawner``."""
+    """Abstract; see ``LocalSpawner`` and ``KubernetesSpawner``."""
+
+    platform_url = Unicode("http://127.0.0.1:8000", config=True, help="The platform's address as programs inside a server reach it.")
+    answer_seconds = Integer(60, config=True, help="A server that has not answered after so many seconds has failed to start.")
+
+    # Whether environments, and starts that are under way, go on while the hub is away
+    outlives_hub = False
+    # the hub is shutting down: nobody cancelled anything
+    hub_is_leaving = False
 
     environment_id: int | None = None
     backend_state: dict[str, Any] | None = None
@@ -50,6 +70,8 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     ending: tuple[Phase, str] | None = None
     # when the profile's time is over
     deadline: datetime | None = None
+    # since when it runs, where the backend knows it better than our clock
+    began_at: datetime | None = None
     # monotonic; when the row is told again that it still runs
     note_again = 0.0
     told: Progress
@@ -63,6 +85,11 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     async def fits(self, resources: Resources) -> str:
         """ "" when it could run once everything else has ended, else why it never can."""
         raise NotImplementedError
+
+    @classmethod
+    def left_to_queue(cls) -> frozenset[str]:
+        """Resources whose tenants' limits a cluster's own queue keeps; admission leaves them to it."""
+        return LEAVE_NONE
 
     async def halt(self, now: bool) -> None:
         """End it and wait until it has ended; ending what is gone is fine."""
@@ -82,15 +109,18 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     async def start(self) -> tuple[str, int]:
         self.told = Progress()
         self.ending = None
+        self.began_at = None
         try:
             row = await self._admitted()
             address = await self._launched(row)
-            await self.record(Phase.RUNNING)
+            await self.record(Phase.RUNNING, at=self.began_at)
             self._set_deadline(row)
         except Problem as problem:
             await self._failed_start(problem.message)
             raise refusal(problem) from problem
         except asyncio.CancelledError:
+            if self.outlives_hub and self.hub_is_leaving:
+                raise
             # Cancel on the pending page: give everything back before the hub goes on
             self.ending = (Phase.CANCELLED, "cancelled")
             await self.halt(now=True)
@@ -171,27 +201,44 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     @property
     def records(self) -> Records:
         core = hub_core()
-        return Records(core.database, core.catalog)
+        return Records(core.database, core.catalog, left=self.left_to_queue())
 
     async def _admitted(self) -> Environment:
         """Chosen, admitted and, where it had to, waited for."""
         self.told.tell(Step("asked", 5, "Looking for a place"))
         named = {"display_name": self.orm_spawner.display_name or ""}
         wish = Wish(**(named | read_options(self.user_options or {})))
+        row = await self._under_way(wish)
+        if row is None:
+            row, answer = await self._begun(wish)
+        else:
+            answer = await in_thread(self.records.look, row)
+        self.environment_id, self.backend_state = row.id, row.backend_state
+        while not answer.held:
+            self.told.tell(Step("queued", 10, f"Waiting, place {answer.position}: {answer.reason}", answer.position, answer.reason))
+            await asyncio.sleep(QUEUE_SECONDS)
+            answer = await in_thread(self.records.look, row)
+        if row.phase is Phase.QUEUED and row.backend_state is None:
+            row = await in_thread(self.records.move, row.id, Phase.STARTING)
+        return row
+
+    async def _under_way(self, wish: Wish) -> Environment | None:
+        """A start that the hub left behind when it went away; it goes on where it was, unless something else is wished now."""
+        row = await in_thread(self.records.find, self.user.name, self.name) if self.outlives_hub else None
+        if row is None or row.phase.is_final:
+            return None
+        if wish.suits(row) and row.phase is not Phase.STOPPING:
+            return row
+        await self.end_stray(row.backend_state)
+        return None
+
+    async def _begun(self, wish: Wish) -> tuple[Environment, Admission]:
         person = Person(self.user.name, admin=bool(self.user.admin))
         url = self.user.server_url(self.name) + "lab"
         choice = await in_thread(self.records.choose, person, wish)
         if never := await self.fits(hub_core().catalog.resources_of(choice.flavor)):
             raise BadWorkload(never)
-        row, answer = await in_thread(self.records.begin, person, self.name, choice, url)
-        self.environment_id = row.id
-        while not answer.held:
-            self.told.tell(Step("queued", 10, f"Waiting, place {answer.position}: {answer.reason}", answer.position, answer.reason))
-            await asyncio.sleep(QUEUE_SECONDS)
-            answer = await in_thread(self.records.look, row)
-        if row.phase is Phase.QUEUED:
-            row = await in_thread(self.records.move, row.id, Phase.STARTING)
-        return row
+        return await in_thread(self.records.begin, person, self.name, choice, url)
 
     async def _launched(self, row: Environment) -> tuple[str, int]:
         """Launch, waiting while the machine itself has nothing free."""
@@ -202,7 +249,60 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
                 self.told.tell(Step("full", 10, f"Waiting: {full.message}", detail=full.message))
                 await asyncio.sleep(CAPACITY_SECONDS)
             except TryLater as later:
+                self.told.tell(Step("later", 10, f"Waiting: {later.message}", detail=later.message))
                 await asyncio.sleep(later.after)
+
+    def _workload(self, row: Environment, command: Sequence[str]) -> Workload:
+        core = hub_core()
+        profile, image = core.catalog.get_profile(row.profile), core.catalog.get_image(row.image)
+        home = core.settings.folder.home(self.user.name)
+        return Workload(
+            name=f"environment-{row.id}-{row.generation}",
+            kind=Kind.ENVIRONMENT,
+            user=self.user.name,
+            tenant=row.tenant,
+            image=row.image,
+            flavor=row.flavor,
+            resources=core.catalog.get_flavor(row.flavor).resources,
+            command=(*command, *self.get_args()),
+            env={**image.environment, **profile.environment, **self.get_env(), **self._platform_env(row)},
+            home=str(home),
+            cwd=str(home),
+            mounts=profile_mounts(core.settings.folder, profile, home),
+            copies=profile.copy,
+            max_seconds=profile.max_seconds,
+        )
+
+    def _platform_env(self, row: Environment) -> dict[str, str]:
+        """What SDK, CLI, MLflow and the Lab extension inside need to reach the platform as this person."""
+        return {
+            "LTAI_URL": self.platform_url,
+            "LTAI_SERVICES_URL": self.platform_url,
+            "LTAI_PUBLIC_URL": hub_core().settings.public_url,
+            "LTAI_TOKEN": self.api_token,
+            "LTAI_TENANT": row.tenant,
+            "LTAI_ENVIRONMENT": str(row.id),
+            "MLFLOW_TRACKING_URI": f"{self.platform_url}/services/models/mlflow",
+            "MLFLOW_TRACKING_TOKEN": self.api_token,
+            "MLFLOW_WORKSPACE": row.tenant,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "GIT_PYTHON_REFRESH": "quiet",
+        }
+
+    async def _answered(self, host: str, port: int) -> None:
+        """Raises DidNotStart when it ended or took too long."""
+        answer = asyncio.ensure_future(wait_until_it_answers(host, port, f"{self.server.base_url}api"))
+        try:
+            async with asyncio.timeout(self.answer_seconds):
+                while not answer.done():
+                    await asyncio.wait([answer], timeout=LOOK_SECONDS)
+                    seen = await self.look()
+                    if seen.code is not None:
+                        raise DidNotStart(f"JupyterLab ended before it answered: {seen.reason or f'exit code {seen.code}'}")
+        except TimeoutError:
+            raise DidNotStart(f"JupyterLab did not answer within {self.answer_seconds} seconds") from None
+        finally:
+            answer.cancel()
 
     async def record(self, phase: Phase, reason: str = "", at: datetime | None = None) -> None:
         if self.environment_id is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from ltai_hub.domain.catalog import Catalog, Flavor, Profile, Text
 from ltai_hub.domain.quotas import amounts_of
 from ltai_hub.domain.tenants import Person
 from ltai_hub.hub.core import HubCore, hub_core, in_thread
+from ltai_hub.hub.mixin import PlatformSpawner
 from ltai_hub.hub.records import Records
 from ltai_hub.pages.i18n import CHINESE, page_language, translate
 from ltai_hub.tenancy import store as tenancy
@@ -28,13 +30,16 @@ BUILD_MINUTES = 2
 
 @dataclass(frozen=True)
 class Option:
+    """``off``: it is shown and cannot be chosen."""
+
     value: str
     title: str
+    off: bool = False
 
 
 @dataclass(frozen=True)
 class Card:
-    """One profile as the spawn page shows it; ``state`` ready, absent, building, failed or full."""
+    """One profile as the spawn page shows it; ``state`` ready, absent, building, failed, full or never; ``reason`` says why never."""
 
     profile: str
     title: str
@@ -45,6 +50,7 @@ class Card:
     price: str
     state: str
     state_text: str
+    reason: str
     tenants: Sequence[Option]
     images: Sequence[Option]
     flavors: Sequence[Option]
@@ -79,8 +85,15 @@ async def spawn_page(context: Context, for_user: Any) -> SpawnPage:
     spawner = for_user.orm_user.orm_spawners.get(server)
     chosen = dict(spawner.user_options or {}) if spawner is not None else {}
     person = Person(for_user.name, admin=bool(for_user.admin))
-    cards = await in_thread(make_cards, hub_core(), person, page_language(context))
+    cards = await in_thread(make_cards, hub_core(), person, page_language(context), await _never(context.get("spawner")))
     return SpawnPage(cards, chosen, server)
+
+
+async def _never(spawner: PlatformSpawner | None) -> dict[str, str]:
+    """Flavors that can never run here, and why."""
+    flavors = hub_core().catalog.flavors if spawner is not None else {}
+    reasons = await asyncio.gather(*(spawner.fits(flavor.resources) for flavor in flavors.values() if spawner is not None))
+    return {name: reason for name, reason in zip(flavors, reasons, strict=True) if reason}
 
 
 def _server_name(context: Context) -> str:
@@ -91,8 +104,8 @@ def _server_name(context: Context) -> str:
     return unquote(parts[1]) if len(parts) > 1 else ""
 
 
-def make_cards(core: HubCore, person: Person, language: str) -> list[Card]:
-    """One card a profile, in the order of the person's tenants."""
+def make_cards(core: HubCore, person: Person, language: str, never: Mapping[str, str]) -> list[Card]:
+    """One card a profile, in the order of the person's tenants. ``never``: flavors that cannot run here, and why."""
     offer = Records(core.database, core.catalog).offer(person)
     offered: dict[str, list[str]] = {}
     for tenant, profiles in offer.profiles.items():
@@ -100,7 +113,7 @@ def make_cards(core: HubCore, person: Person, language: str) -> list[Card]:
             offered.setdefault(name, []).append(tenant)
     titles = _tenant_titles(core)
     return [
-        _card(core, person, core.catalog.profiles[name], [Option(t, titles[t]) for t in tenants], language)
+        _card(core, person, core.catalog.profiles[name], [Option(t, titles[t]) for t in tenants], language, never)
         for name, tenants in offered.items()
         if name in core.catalog.profiles
     ]
@@ -111,10 +124,10 @@ def _tenant_titles(core: HubCore) -> dict[str, str]:
         return {tenant.slug: " / ".join(tenant.path) for tenant in tenancy.all_tenants(tx)}
 
 
-def _card(core: HubCore, person: Person, profile: Profile, tenants: Sequence[Option], language: str) -> Card:
+def _card(core: HubCore, person: Person, profile: Profile, tenants: Sequence[Option], language: str, never: Mapping[str, str]) -> Card:
     catalog, currency = core.catalog, core.settings.currency
     image, flavor = catalog.get_image(profile.image), catalog.get_flavor(profile.flavor)
-    state = _state(core, person, profile, tenants[0].value)
+    state = "never" if profile.flavor in never else _state(core, person, profile, tenants[0].value)
     return Card(
         profile=profile.name,
         title=say(profile.title, language),
@@ -125,9 +138,10 @@ def _card(core: HubCore, person: Person, profile: Profile, tenants: Sequence[Opt
         price=price_of(flavor, currency, language),
         state=state,
         state_text=_state_text(state, language),
+        reason=never.get(profile.flavor, ""),
         tenants=tenants,
         images=_image_options(catalog, profile, language),
-        flavors=_flavor_options(catalog, profile, currency, language),
+        flavors=_flavor_options(catalog, profile, currency, language, never),
     )
 
 
@@ -151,6 +165,7 @@ def _state_text(state: str, language: str) -> str:
         "building": "being built",
         "absent": "about {minutes} min (first use)",
         "failed": "its last build failed",
+        "never": "cannot run here",
     }
     return translate(language, sentences.get(state, state), minutes=BUILD_MINUTES)
 
@@ -176,11 +191,13 @@ def _image_options(catalog: Catalog, profile: Profile, language: str) -> list[Op
     return [Option(name, f"{say(catalog.images[name].title, language)} {catalog.images[name].version}".strip()) for name in names]
 
 
-def _flavor_options(catalog: Catalog, profile: Profile, currency: str, language: str) -> list[Option]:
+def _flavor_options(catalog: Catalog, profile: Profile, currency: str, language: str, never: Mapping[str, str]) -> list[Option]:
     options = []
     for name in dict.fromkeys([profile.flavor, *profile.flavors]):
         flavor = catalog.flavors[name]
-        options.append(Option(name, f"{say(flavor.title, language)}: {spec_of(flavor, language)}, {price_of(flavor, currency, language)}"))
+        facts = [spec_of(flavor, language), price_of(flavor, currency, language)]
+        facts += [_state_text("never", language)] if name in never else []
+        options.append(Option(name, f"{say(flavor.title, language)}: {', '.join(facts)}", off=name in never))
     return options
 
 

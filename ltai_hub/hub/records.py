@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from ltai_hub.db.engine import Database
 from ltai_hub.domain.catalog import Catalog
+from ltai_hub.domain.quotas import LEAVE_NONE
 from ltai_hub.domain.tenants import Person
 from ltai_hub.domain.workloads import Kind, Phase
 from ltai_hub.environments import store
@@ -32,6 +33,7 @@ class Records:
     database: Database
     catalog: Catalog
     clock: Callable[[], datetime] = utc_now
+    left: frozenset[str] = LEAVE_NONE
 
     def offer(self, person: Person) -> Offer:
         """Tenants where the person may start environments, their first own one first, with the profiles of each."""
@@ -62,7 +64,7 @@ class Records:
         with self.database.transaction() as tx:
             self._end_left_over(tx, person.name, server, now)
             row = store.begin(tx, person.name, server, choice, url, now)
-            answer = admit(tx, person, CREATE, self._ask(row), now)
+            answer = admit(tx, person, CREATE, self._ask(row), now, self.left)
             phase = Phase.STARTING if answer.held else Phase.QUEUED
             return self._move(tx, row, None, phase, answer.reason, now, actor=person.name), answer
 
@@ -75,8 +77,8 @@ class Records:
     def look(self, environment: Environment) -> Admission:
         """Where a waiting environment stands now; held at once when there is room."""
         with self.database.transaction() as tx:
-            admit_waiting(tx, self.clock())
-            answer = waiting(tx, Kind.ENVIRONMENT, environment.run_id)
+            admit_waiting(tx, self.clock(), self.left)
+            answer = waiting(tx, Kind.ENVIRONMENT, environment.run_id, self.left)
             return answer or Admission(held=False, reason="its place in the queue was given up")
 
     def move(

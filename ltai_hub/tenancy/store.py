@@ -82,7 +82,8 @@ def get_tenant(tx: Connection, slug: str) -> Tenant:
 
 def _tenant(row: Any, path: Sequence[Node]) -> Tenant:
     parent = path[-2].slug if len(path) > 1 else None
-    return Tenant(row["id"], row["slug"], row["name"], TenantKind(row["kind"]), parent, tuple(n.name for n in path), row["created_at"])
+    names = tuple(node.name for node in path)
+    return Tenant(row["id"], row["slug"], row["name"], TenantKind(row["kind"]), parent, names, row["created_at"], row["weight"])
 
 
 def all_tenants(tx: Connection) -> list[Tenant]:
@@ -110,6 +111,10 @@ def insert_tenant(tx: Connection, slug: str, name: str, kind: TenantKind, parent
 
 def rename_tenant(tx: Connection, slug: str, name: str) -> None:
     tx.execute(update(tenants).where(tenants.c.slug == slug).values(name=name))
+
+
+def weigh_tenant(tx: Connection, slug: str, weight: int) -> None:
+    tx.execute(update(tenants).where(tenants.c.slug == slug).values(weight=weight))
 
 
 def delete_tenant(tx: Connection, tenant: Tenant) -> None:
@@ -240,21 +245,35 @@ def unassign_profile(tx: Connection, tenant: Tenant, profile: str) -> bool:
 # ---- quotas
 
 
-def put_quota(tx: Connection, tenant: Tenant, user: str, resource: str, limit: float | None) -> None:
-    """Sets the limit; None removes it."""
+def put_quota(tx: Connection, tenant: Tenant, user: str, resource: str, limit: float | None, guaranteed: float = 0) -> None:
+    """Sets the limit and what of it is guaranteed; None removes both."""
     key = (quotas.c.tenant_id == tenant.id) & (quotas.c.user == user) & (quotas.c.resource == resource)
     tx.execute(delete(quotas).where(key))
     if limit is not None:
-        tx.execute(insert(quotas).values(tenant_id=tenant.id, user=user, resource=resource, limit=limit))
+        tx.execute(insert(quotas).values(tenant_id=tenant.id, user=user, resource=resource, limit=limit, guaranteed=guaranteed))
 
 
 def quota_rows(tx: Connection, tenant: Tenant) -> list[Quota]:
     """Quotas set at this tenant with what is held of each now; "*" rows carry used 0 (see ``used_by_user``)."""
     rows = tx.execute(select(quotas).where(quotas.c.tenant_id == tenant.id).order_by(quotas.c.user, quotas.c.resource)).mappings().all()
     return [
-        Quota(tenant.slug, r["user"], r["resource"], r["limit"], 0 if r["user"] == "*" else used(tx, tenant.id, r["user"], r["resource"]))
+        Quota(
+            tenant.slug,
+            r["user"],
+            r["resource"],
+            r["limit"],
+            0 if r["user"] == "*" else used(tx, tenant.id, r["user"], r["resource"]),
+            r["guaranteed"],
+        )
         for r in rows
     ]
+
+
+def tenant_quotas(tx: Connection) -> list[Quota]:
+    """Of every tenant as a whole, without looking what is used of them."""
+    query = select(tenants.c.slug, quotas.c.resource, quotas.c.limit, quotas.c.guaranteed).join(tenants, tenants.c.id == quotas.c.tenant_id)
+    rows = tx.execute(query.where(quotas.c.user == "").order_by(tenants.c.slug, quotas.c.resource))
+    return [Quota(slug, "", resource, limit, 0, guaranteed) for slug, resource, limit, guaranteed in rows]
 
 
 @dataclass(frozen=True)
@@ -265,13 +284,14 @@ class QuotaRow:
     user: str
     resource: str
     limit: float
+    guaranteed: float
 
 
 def quotas_for(tx: Connection, tenant_id: int, user: str) -> list[QuotaRow]:
     """Every quota that binds ``user`` in the tenant: of the tenant and of all above it. A row for the user beats a "*" row."""
     tree = above(tenant_id)
     query = (
-        select(quotas.c.tenant_id, tenants.c.slug, tenants.c.name, quotas.c.user, quotas.c.resource, quotas.c.limit)
+        select(quotas.c.tenant_id, tenants.c.slug, tenants.c.name, quotas.c.user, quotas.c.resource, quotas.c.limit, quotas.c.guaranteed)
         .join(tree, tree.c.id == quotas.c.tenant_id)
         .join(tenants, tenants.c.id == quotas.c.tenant_id)
         .where(or_(quotas.c.user == "", quotas.c.user == "*", quotas.c.user == user))

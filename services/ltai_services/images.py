@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from ltai_hub.backends.base import RunsContainers
 from ltai_hub.catalog.image_state import ImagePhase, ImageState
 from ltai_hub.catalog.images import build_image, image_state
-from ltai_hub.domain.catalog import Catalog
+from ltai_hub.domain.catalog import Catalog, Image
 from ltai_hub.errors import BadWorkload, NotFound, Problem
 from ltai_hub.service import Platform
 
@@ -21,11 +22,21 @@ def check_catalog(catalog: Catalog, flavor: str, image: str) -> None:
         raise BadWorkload(f"{problem.message}; it was taken out of the catalogue") from problem
 
 
+def state_of(platform: Platform, image: Image) -> ImageState:
+    """A container is as good as ready: the node that needs it pulls it."""
+    if isinstance(platform.backend, RunsContainers):
+        return ImageState(ImagePhase.READY, 1.0)
+    return image_state(platform.settings.folder, image)
+
+
 async def ensure_image(platform: Platform, name: str, say: Callable[[str], None]) -> None:
-    """Returns at once when it is ready; else builds it and ``say``s, in a thread, how far it is. Raises BadWorkload with uv's words."""
+    """Returns at once when it is ready or the nodes pull it; else builds it and ``say``s, in a thread, how far it is.
+
+    Raises BadWorkload with uv's words.
+    """
     image = platform.catalog.get_image(name)
     folder = platform.settings.folder
-    if image_state(folder, image).state is ImagePhase.READY:
+    if state_of(platform, image).state is ImagePhase.READY:
         return
 
     loop = asyncio.get_running_loop()

@@ -8,7 +8,10 @@ from ltai_hub.settings import Settings
 
 
 def inside_url(settings: Settings) -> str:
-    """A plain http address is this machine's own proxy, reached by loopback whatever name people type; https goes by its name."""
+    """Where nothing else is set, a plain http address is this machine's own proxy, reached by loopback whatever name people
+    type; https goes by its name."""
+    if settings.inside_url:
+        return settings.inside_url
     parts = urlsplit(settings.public_url)
     if parts.scheme != "http":
         return settings.public_url

@@ -1,6 +1,6 @@
 """The platform's own calls to MLflow: workspaces, runs of jobs, the model registry.
 
-MLflow listens on a unix socket only the platform can open and trusts the header ``X-MLFLOW-WORKSPACE``;
+MLflow listens where only the platform can reach it (in local mode a unix socket) and trusts the header ``X-MLFLOW-WORKSPACE``;
 REST API: https://mlflow.org/docs/latest/rest-api.html
 """
 
@@ -17,11 +17,13 @@ from typing import Any
 import httpx
 
 from ltai_hub.errors import BadInput, Conflict, NotFound, Problem, Unavailable
+from ltai_hub.settings import Settings
 
 PREFIX = "/services/models/mlflow"
 WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
 # Host and no Origin: MLflow's own check against DNS rebinding lets loopback through.
 HOST = "127.0.0.1"
+NO_SOCKET = Path()
 ENDED = ("FINISHED", "FAILED", "KILLED")
 MANY = 1000
 # people write these files; the platform reads small ones only
@@ -34,6 +36,22 @@ PROBLEMS: dict[str, type[Problem]] = {
     "BAD_REQUEST": BadInput,
     "INVALID_STATE": Conflict,
 }
+
+
+@dataclass(frozen=True)
+class MlflowServer:
+    """Where MLflow answers: a unix socket of the data folder, or ``url`` where it is a server of its own."""
+
+    socket: Path
+    url: str = f"http://{HOST}"
+
+    def transport(self) -> httpx.AsyncHTTPTransport:
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+        return httpx.AsyncHTTPTransport(uds=None if self.socket == NO_SOCKET else str(self.socket), retries=1, limits=limits)
+
+
+def mlflow_server(settings: Settings) -> MlflowServer:
+    return MlflowServer(NO_SOCKET, settings.mlflow_url) if settings.mlflow_url else MlflowServer(settings.folder.mlflow_socket)
 
 
 @dataclass(frozen=True)
@@ -57,10 +75,8 @@ class Run:
 class Tracking:
     """Every method is one conversation with MLflow. Raises Unavailable when it does not answer."""
 
-    def __init__(self, socket: Path, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._client = httpx.AsyncClient(
-            transport=transport or httpx.AsyncHTTPTransport(uds=str(socket), retries=1), base_url=f"http://{HOST}{PREFIX}", timeout=30
-        )
+    def __init__(self, server: MlflowServer, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._client = httpx.AsyncClient(transport=transport or server.transport(), base_url=server.url + PREFIX, timeout=30)
         self._workspaces: set[str] = set()
         self._experiments: dict[tuple[str, str], str] = {}
 
@@ -205,14 +221,15 @@ def from_pairs(pairs: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
     return {str(pair["key"]): pair.get("value", "") for pair in pairs or ()}
 
 
-def make_tracking(socket: Path) -> Tracking:
-    """One client a socket in this process: the services share its connections and what it remembers."""
-    if socket not in _SHARED:
-        _SHARED[socket] = Tracking(socket)
-    return _SHARED[socket]
+def make_tracking(settings: Settings) -> Tracking:
+    """One client a server in this process: the services share its connections and what it remembers."""
+    server = mlflow_server(settings)
+    if server not in _SHARED:
+        _SHARED[server] = Tracking(server)
+    return _SHARED[server]
 
 
-_SHARED: dict[Path, Tracking] = {}
+_SHARED: dict[MlflowServer, Tracking] = {}
 
 
 async def first(*calls: Any) -> list[Any]:

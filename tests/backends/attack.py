@@ -69,6 +69,9 @@ def _() -> object:
     return isinstance(answer, bytes) and b'"error": ""' in answer
 
 
+attack("MLflow's socket")(lambda: connect(target["data"] + "/run/mlflow.sock", socket.AF_UNIX))
+
+
 @attack("symlink of mine to the other's file")
 def _() -> object:
     link = os.path.join(os.environ["HOME"], "link")

@@ -54,7 +54,7 @@ def a_workload(
     )
 
 
-async def until(backend: Backend, state: State, *phases: Phase, seconds: float = 15.0) -> Observed:
+async def until(backend: Backend, state: State, *phases: Phase, seconds: float = 60.0) -> Observed:
     """The first observation in one of ``phases``."""
     deadline = time.monotonic() + seconds
     while True:
@@ -65,7 +65,7 @@ async def until(backend: Backend, state: State, *phases: Phase, seconds: float =
         await asyncio.sleep(0.02)
 
 
-async def until_ended(backend: Backend, state: State, seconds: float = 15.0) -> Observed:
+async def until_ended(backend: Backend, state: State, seconds: float = 60.0) -> Observed:
     return await until(backend, state, Phase.SUCCEEDED, Phase.FAILED, seconds=seconds)
 
 

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ltai_hub.backends.base import Backend, KnowsCapacity, MeasuresUse, PublishesPorts
+from ltai_hub.backends.base import Backend, HasQueue, KnowsCapacity, MeasuresUse, PublishesPorts, ScalesReplicas, State, Use
 from ltai_hub.backends.fake import FakeBackend, FakeProcess
 from ltai_hub.domain.workloads import Phase, Resources, Workload
 from ltai_hub.errors import BadWorkload, NoCapacity
 from tests.backends.conftest import make_data_folder
 from tests.backends.support import RunningForkServer, a_workload, log_of, until, until_ended
+from tests.kubernetes.places import CARD_FLAVOR, PYTHON, a_backend_on, a_tenant_in_the_cluster, cards_of_the_cluster
 
 SAYS_HELLO = "print('hello', flush=True)"
 FAILS = "print('sorry', flush=True); raise SystemExit(3)"
 RUNS = "import time; print('here', flush=True); time.sleep(60)"
-LISTENS = "import os, socket, time; s = socket.socket(fileno=int(os.environ['LTAI_LISTEN_FD'])); s.listen(); time.sleep(60)"
+# a socket that listens already, or the address to listen on: what serves takes either
+LISTENS = """
+import os, socket, time
+fd = os.environ.get("LTAI_LISTEN_FD")
+s = socket.socket(fileno=int(fd)) if fd else socket.create_server((os.environ["LTAI_HOST"], int(os.environ["LTAI_PORT"])))
+s.listen()
+time.sleep(60)
+"""
+NEEDS = "needs a cluster with Kueue and JobSet: set KUBECONFIG"
 
 
 def pretend(process: FakeProcess) -> None:
@@ -37,11 +49,19 @@ class Both(Backend, MeasuresUse, KnowsCapacity, PublishesPorts):
 
 @dataclass
 class Place:
+    """``where`` it is as people read it, and how many ``cards`` it has; ``answers``: programs are real and can be talked to."""
+
     backend: Both
     homes: str
+    where: str = "machine"
+    cards: int = 2
+    answers: bool = True
+    image: str = ""
+    cpu: float = 1.0
 
-    def workload(self, code: str, **kept: object) -> Workload:
-        return a_workload(code=code, home=f"{self.homes}/alice", **kept)  # type: ignore[arg-type]
+    def workload(self, code: str, **kept: Any) -> Workload:
+        made = a_workload(code=code, home=f"{self.homes}/alice", flavor=CARD_FLAVOR if "accelerators" in kept else "", **kept)
+        return replace(made, image=self.image, resources=replace(made.resources, cpu=self.cpu, memory=made.resources.memory // 4))
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +72,26 @@ def fork_server() -> Iterator[RunningForkServer]:
     server.close()
 
 
-@pytest.fixture(params=["fake", "local"])
-def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+@pytest.fixture(scope="module")
+def tenant_in_the_cluster() -> Iterator[str]:
+    """The name of its instance; its one tenant may have two cards at a time."""
+    if not os.environ.get("KUBECONFIG"):
+        pytest.skip(NEEDS)
+    with a_tenant_in_the_cluster(instance := f"kc-{os.getpid()}", "demo"):
+        yield instance
+
+
+@pytest.fixture(params=["fake", "local", pytest.param("kubernetes", marks=pytest.mark.kubernetes)])
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     if request.param == "fake":
-        yield Place(FakeBackend(program=pretend, accelerators=2), "/homes")  # type: ignore[arg-type]
-        return
-    server: RunningForkServer = request.getfixturevalue("fork_server")
-    yield Place(server.backend, str(server.data / "homes"))  # type: ignore[arg-type]
-    asyncio.run(server.end_all())
+        yield Place(FakeBackend(program=pretend, accelerators=2), "/homes", answers=False)  # type: ignore[arg-type]
+    elif request.param == "local":
+        server: RunningForkServer = request.getfixturevalue("fork_server")
+        yield Place(server.backend, str(server.data / "homes"))  # type: ignore[arg-type]
+        await server.end_all()
+    else:
+        async with a_backend_on(request.getfixturevalue("tenant_in_the_cluster"), tmp_path) as backend:
+            yield Place(backend, "/home", "cluster", await cards_of_the_cluster(backend), image=PYTHON, cpu=0.05)  # type: ignore[arg-type]
 
 
 async def test_a_program_that_ends_well_has_succeeded_with_its_log_and_times(place: Place) -> None:
@@ -162,29 +194,52 @@ async def test_following_a_log_shows_it_live(place: Place) -> None:
 async def test_a_port_is_published_once_the_program_listens(place: Place) -> None:
     state = await place.backend.start(place.workload(LISTENS, port=True))
     seen = await until(place.backend, state, Phase.RUNNING)
-    assert len(seen.addresses) == 1
-    assert seen.addresses[0].startswith("127.0.0.1:")
+    (address,) = seen.addresses
+    if place.answers:
+        await connect(address)
+
+
+async def connect(address: str) -> None:
+    """The nodes of a cluster hear of a new address a moment later."""
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(host, int(port))
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline, f"{address} refuses"
+            await asyncio.sleep(0.1)
+        else:
+            writer.close()
+            return
 
 
 async def test_replicas_count_as_one_workload(place: Place) -> None:
     state = await place.backend.start(place.workload(LISTENS, port=True, replicas=2))
     seen = await until(place.backend, state, Phase.RUNNING)
-    assert len(seen.addresses) == 2
+    assert len(seen.addresses) == (1 if isinstance(place.backend, ScalesReplicas) else 2)
     await place.backend.stop(state, grace_seconds=0.5)
     assert (await until_ended(place.backend, state)).phase is Phase.FAILED
 
 
 async def test_accelerators_are_handed_out_exclusively(place: Place) -> None:
+    if place.cards < 2:
+        pytest.skip(f"this {place.where} has {place.cards} accelerators")
     first = await place.backend.start(place.workload(RUNS, accelerators=1))
     second = await place.backend.start(place.workload(RUNS, accelerators=1))
-    seen = await place.backend.observe([first, second])
-    assert {one.devices for one in seen} == {("0",), ("1",)}
-    with pytest.raises(NoCapacity, match="0 of 2 free"):
-        await place.backend.start(place.workload(RUNS, accelerators=1))
+    seen = [await until(place.backend, state, Phase.RUNNING) for state in (first, second)]
+    third = place.workload(RUNS, accelerators=1)
+    if isinstance(place.backend, HasQueue):
+        waiting = await until(place.backend, await place.backend.start(third), Phase.QUEUED)
+        assert waiting.reason
+    else:
+        assert {one.devices for one in seen} == {("0",), ("1",)}
+        with pytest.raises(NoCapacity, match="0 of 2 free"):
+            await place.backend.start(third)
     await place.backend.stop(first, grace_seconds=0)
     await until_ended(place.backend, first)
-    third = await start_when_free(place, place.workload(RUNS, accelerators=1))
-    assert (await place.backend.observe([third]))[0].devices == ("0",)
+    running = await until(place.backend, await start_when_free(place, third), Phase.RUNNING)
+    assert running.devices == seen[0].devices
 
 
 async def start_when_free(place: Place, workload: Workload) -> dict[str, object]:
@@ -198,27 +253,44 @@ async def start_when_free(place: Place, workload: Workload) -> dict[str, object]
 
 
 async def test_more_accelerators_than_there_are_is_final(place: Place) -> None:
-    with pytest.raises(BadWorkload, match="has 2"):
-        await place.backend.start(place.workload(RUNS, accelerators=3))
+    with pytest.raises(BadWorkload, match=f"has {place.cards or 'no'}"):
+        await place.backend.start(place.workload(RUNS, accelerators=place.cards + 1))
 
 
 @pytest.mark.parametrize(
     ("kind", "count", "replicas", "reason"),
     [
-        ("", 0, 100, ""),
-        ("simulated-gpu", 2, 1, ""),
-        ("simulated-gpu", 1, 2, ""),
-        ("simulated-gpu", 3, 1, "this machine has 2 × simulated-gpu and this needs 3; choose another flavor or fewer instances"),
-        ("simulated-gpu", 1, 3, "this machine has 2 × simulated-gpu and this needs 3; choose another flavor or fewer instances"),
-        ("nvidia-a100", 1, 1, "this machine has no nvidia-a100; it has 2 × simulated-gpu; choose another flavor"),
+        ("", "0", "100", ""),
+        ("simulated-gpu", "all", "1", ""),
+        ("simulated-gpu", "1", "all", ""),
+        (
+            "simulated-gpu",
+            "more",
+            "1",
+            "this {where} has {all} × simulated-gpu and this needs {more}; choose another flavor or fewer instances",
+        ),
+        (
+            "simulated-gpu",
+            "1",
+            "more",
+            "this {where} has {all} × simulated-gpu and this needs {more}; choose another flavor or fewer instances",
+        ),
+        ("nvidia-a100", "1", "1", "this {where} has no nvidia-a100; it has {all} × simulated-gpu; choose another flavor"),
     ],
 )
-async def test_what_can_never_run_here_is_known_before(place: Place, kind: str, count: int, replicas: int, reason: str) -> None:
-    resources = Resources(cpu=1, memory=1 << 30, accelerator=kind, accelerator_count=count)
-    assert await place.backend.fits(resources, replicas) == reason
+async def test_what_can_never_run_here_is_known_before(place: Place, kind: str, count: str, replicas: str, reason: str) -> None:
+    """``all`` the cards there are, or one ``more``."""
+    if not place.cards:
+        pytest.skip(f"this {place.where} has no accelerators")
+    amounts = {"all": place.cards, "more": place.cards + 1}
+    resources = Resources(cpu=1, memory=1 << 30, accelerator=kind, accelerator_count=amounts.get(count, 0) or int(count))
+    said = await place.backend.fits(resources, amounts.get(replicas, 0) or int(replicas))
+    assert said == reason.format(where=place.where, **amounts)
 
 
 async def test_what_is_taken_by_others_fits_all_the_same(place: Place) -> None:
+    if place.cards < 2:
+        pytest.skip(f"this {place.where} has {place.cards} accelerators")
     await place.backend.start(place.workload(RUNS, accelerators=2))
     assert await place.backend.fits(Resources(1, 1 << 30, accelerator="simulated-gpu", accelerator_count=2)) == ""
 
@@ -226,17 +298,28 @@ async def test_what_is_taken_by_others_fits_all_the_same(place: Place) -> None:
 async def test_use_is_measured_while_it_runs(place: Place) -> None:
     state = await place.backend.start(place.workload(RUNS, accelerators=1))
     await until(place.backend, state, Phase.RUNNING)
-    (use,) = await place.backend.measure([state])
-    assert use
-    assert use.memory > 0
-    assert [card.simulated for card in use.accelerators] == [True]
-    assert use.accelerators[0].utilisation > 0
+    use = await until_measured(place, state)
+    if await place.backend.accelerators():
+        assert [card.simulated for card in use.accelerators] == [True]
+        assert use.accelerators[0].utilisation > 0
     await place.backend.stop(state, grace_seconds=0)
     await until_ended(place.backend, state)
     assert await place.backend.measure([state]) == [None]
 
 
+async def until_measured(place: Place, state: State) -> Use:
+    """A cluster's numbers are some seconds old."""
+    for _ in range(400):
+        (use,) = await place.backend.measure([state])
+        if use is not None and use.memory > 0:
+            return use
+        await asyncio.sleep(0.1)
+    raise AssertionError("its use was never known")
+
+
 async def test_every_accelerator_of_the_machine_is_shown(place: Place) -> None:
     cards = await place.backend.accelerators()
+    if not cards and place.where == "cluster":
+        pytest.skip("what the cards of a cluster do is known to their vendors' exporters only")
     assert [card.index for card in cards] == ["0", "1"]
     assert all("Simulated" in card.name and card.simulated and card.fan is not None and card.power is not None for card in cards)

@@ -58,6 +58,7 @@ async def attack(forks: RunningForkServer, argv: Callable[[dict[str, Any]], list
     for name in ("ltai.sqlite", "secrets.json"):
         (forks.data / name).write_text("of the platform")
     platform = socket.create_server(("127.0.0.1", 0))
+    mlflow = listening_socket(forks.folder.mlflow_socket)
     victim = await backend.start(a_workload(("python", "-c", VICTIM, marker), home=forks.home("alice"), env={"TOKEN": "of alice"}))
     line = await anext(aiter(backend.logs(victim, follow=True)))
     record = forks.client.find(victim["replicas"][0])
@@ -84,11 +85,22 @@ async def attack(forks: RunningForkServer, argv: Callable[[dict[str, Any]], list
         state = await backend.start(a_workload(("python", "-c", ATTACK, json.dumps(target)), user="bob", home=forks.home("bob")))
         out = await log_of(backend, state)
     platform.close()
+    mlflow.close()
     await backend.stop(victim, 0)
     await until_ended(backend, victim)
     assert out.startswith("{"), out
     results: dict[str, Any] = json.loads(out)
     return results
+
+
+def listening_socket(path: Path) -> socket.socket:
+    """As MLflow's server opens it."""
+    path.unlink(missing_ok=True)
+    opened = socket.socket(socket.AF_UNIX)
+    opened.bind(str(path))
+    path.chmod(0o600)
+    opened.listen()
+    return opened
 
 
 def got(results: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +119,14 @@ async def test_nothing_of_another_person_or_the_platform_can_be_reached(forks: R
 async def test_the_same_attack_gets_everywhere_without_confinement(make_forks: Starter) -> None:
     """The control: what the test above calls refused is not refused by accident."""
     forks = make_forks("--isolation", "none", "--network", "shared")
-    expected = {"read the other's file", "environment of the other's program", "platform database", "fork server's socket", "run folder"}
+    expected = {
+        "read the other's file",
+        "environment of the other's program",
+        "platform database",
+        "fork server's socket",
+        "MLflow's socket",
+        "run folder",
+    }
     if "Nothing can be started" in str(forks.backend.isolation()["missing"]):
         forks = make_forks()  # without a mount namespace people's accounts cannot reach this interpreter: only the attacker is unconfined
     else:

@@ -9,16 +9,20 @@ import pytest
 
 from ltai_hub.backends.base import Observed
 from ltai_hub.backends.local.backend import loopback_ports, observed_together
+from ltai_hub.backends.local.capacity import machine_lack
 from ltai_hub.backends.local.cgroups import limits
-from ltai_hub.backends.local.devices import Device, find_devices, pick_devices, simulated_use
+from ltai_hub.backends.local.devices import Device, find_devices, lacking, pick_devices, simulated_use
 from ltai_hub.backends.local.forkserver import check_header
 from ltai_hub.backends.local.plan import Grant
 from ltai_hub.backends.local.request import Body, Header, pack, receive_frame, unpack_body, unpack_header
 from ltai_hub.backends.local.rootfs import covers
 from ltai_hub.backends.local.uids import Uids
 from ltai_hub.backends.local.visible import environment_grants, without_nested
-from ltai_hub.domain.workloads import Phase
+from ltai_hub.domain.workloads import Phase, Resources
 from ltai_hub.errors import BadWorkload
+from ltai_hub.paths import DataFolder
+
+GIB = 1 << 30
 
 
 def test_requests_survive_the_wire() -> None:
@@ -123,3 +127,23 @@ def test_the_systems_interpreter_does_not_show_the_whole_machine(tmp_path: Path)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/python").symlink_to("/bin/python3")
     assert [grant.target for grant in environment_grants(tmp_path, str(tmp_path / "data"))] == [str(tmp_path)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        (Resources(2, 4 * GIB), ""),
+        (Resources(2, 4 * GIB, architecture="amd64"), ""),
+        (Resources(2.5, GIB), "this machine has 2 CPU and this needs 2.5; choose another flavor"),
+        (Resources(1, 5 * GIB), "this machine has 4 GiB of memory and this needs 5 GiB; choose another flavor"),
+        (Resources(1, GIB, architecture="arm64"), "this machine is amd64 and this needs arm64; choose another flavor"),
+    ],
+)
+def test_what_is_larger_than_the_machine_never_fits(wanted: Resources, reason: str) -> None:
+    assert machine_lack(wanted, 2, 4 * GIB, "x86_64") == reason
+
+
+def test_too_much_memory_is_known_before_the_devices_are(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    assert "of memory" in lacking(folder, Resources(1, 1 << 60), 1)
+    assert lacking(folder, Resources(1, 1, accelerator="simulated-gpu", accelerator_count=9), 1) == ""

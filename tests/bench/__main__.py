@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import endpoints, footprint, jobs, spawning
+from tests.bench import endpoints, footprint, jobs, spawning, tenants
 from tests.bench.figures import Figure, keep, table
 
 FIGURES: dict[str, Callable[[Path], list[Figure]]] = {
@@ -16,6 +16,7 @@ FIGURES: dict[str, Callable[[Path], list[Figure]]] = {
     "P6": endpoints.requests,
     "P7": jobs.first_line,
     "P10": footprint.start_and_memory,
+    "P20": tenants.reconcile,
 }
 
 

@@ -156,10 +156,10 @@ def test_files_are_copied_once_and_never_over_a_persons_own(tmp_path: Path) -> N
     (data.courses / "d" / "a.txt").write_text("teacher's")
     (data.courses / "d" / "a.txt").chmod(0o444)
     home.mkdir()
-    assert copy_into_home(data, profile, home) == [home / "lab/d"]
+    assert copy_into_home(data, profile.copy, home) == [home / "lab/d"]
     assert (home / "lab/d/a.txt").stat().st_mode & 0o600 == 0o600
     (home / "lab/d/a.txt").write_text("mine")
-    assert copy_into_home(data, profile, home) == []
+    assert copy_into_home(data, profile.copy, home) == []
     assert (home / "lab/d/a.txt").read_text() == "mine"
 
 
@@ -171,7 +171,7 @@ def test_nothing_is_written_through_a_symlink_in_a_home(tmp_path: Path) -> None:
     home.mkdir()
     elsewhere.mkdir()
     (home / "lab").symlink_to(elsewhere)
-    assert copy_into_home(data, profile, home) == []
+    assert copy_into_home(data, profile.copy, home) == []
     assert list(elsewhere.iterdir()) == []
 
 
@@ -184,7 +184,7 @@ def test_a_course_that_people_write_leads_nowhere_else(tmp_path: Path) -> None:
     (secret / "key").write_text("secret")
     (data.courses / "d" / "link").symlink_to(secret / "key")
     (data.courses / "e").symlink_to(secret)
-    assert copy_into_home(data, profile, home) == [home / "d"]
+    assert copy_into_home(data, profile.copy, home) == [home / "d"]
     assert (home / "d" / "link").is_symlink()
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
@@ -198,5 +198,5 @@ def test_files_belong_to_the_owner_of_the_home(tmp_path: Path) -> None:
     (data.courses / "d" / "a.txt").write_text("x")
     home.mkdir()
     os.chown(home, 54321, 54321)
-    copy_into_home(data, profile, home)
+    copy_into_home(data, profile.copy, home)
     assert {(home / p).stat().st_uid for p in ("lab", "lab/d", "lab/d/a.txt")} == {54321}

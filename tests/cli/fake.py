@@ -123,7 +123,7 @@ class Fake:
             del self.state.tenants[slug]
             return Response(status_code=204)
         if request.method == "PATCH":
-            self.state.tenants[slug]["name"] = body["name"]
+            self.state.tenants[slug] |= body
         return JSONResponse(self.state.tenants[slug])
 
     def _tenant(self, request: Request, slug: str, rest: list[str], body: Any) -> Response:
@@ -132,7 +132,7 @@ class Fake:
             return page(items, request)
         if rest == ["quotas"]:
             if request.method == "PUT":
-                self.state.quotas.append({"tenant": slug, "tenant_name": slug, "used": 0, **body})
+                self.state.quotas.append({"tenant": slug, "tenant_name": slug, "used": 0, "guaranteed": 0, "borrowed": 0, **body})
             return page([q for q in self.state.quotas if q["tenant"] == slug], request)
         if rest[0] == "profiles":
             return self._assignment(request, slug, rest[1])

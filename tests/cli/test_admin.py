@@ -57,3 +57,11 @@ def test_migrate_twice(tmp_path: Path) -> None:
         done = call("migrate", "--data", str(tmp_path))
         assert (done.code, done.out) == (0, "The database has this version's tables.\n")
     assert (tmp_path / "ltai.sqlite").exists()
+
+
+def test_a_link_for_an_administrator_needs_an_installation_and_begins_with_its_address(tmp_path: Path) -> None:
+    assert call("invite-admin", "--data", str(tmp_path / "none")).code == 2
+    call("migrate", "--data", str(tmp_path))
+    done = call("invite-admin", "--data", str(tmp_path), "--public-url", "https://lab.example")
+    assert done.code == 0
+    assert done.out.startswith("https://lab.example/hub/invite/")

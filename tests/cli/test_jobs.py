@@ -99,6 +99,15 @@ def test_filters_reach_the_server(run: Run, state: State) -> None:
     assert query == {"tenant": "ml101", "user": "bob", "phase": "failed", "q": "ä ö", "limit": "100", "offset": "0"}
 
 
+@pytest.mark.parametrize("noun", ["job", "environment", "endpoint", "model", "tenant", "user"])
+@pytest.mark.parametrize("sort", ["name", "-name"])
+def test_a_list_is_sorted_by_the_server(run: Run, state: State, noun: str, sort: str) -> None:
+    assert run(noun, "list", "--sort", sort).code == 0
+    assert state.last()[2]["sort"] == sort
+    run(noun, "list")
+    assert "sort" not in state.last()[2]
+
+
 def test_everybody_is_what_the_service_lists_unless_told(run: Run, state: State) -> None:
     run("job", "list", "--user", "all")
     assert "user" not in state.last()[2]

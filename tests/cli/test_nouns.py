@@ -145,8 +145,17 @@ def test_users_and_invites(run: Run, state: State) -> None:
     assert run("user", "show", "bob").code == 1
 
 
+def test_a_tenants_weight_and_what_the_cluster_says_of_it(run: Run, state: State) -> None:
+    run("tenant", "create", "Physics", "--slug", "physics")
+    assert run("tenant", "update", "physics", "--weight", "3", "-o", "json").json["weight"] == 3
+    assert state.last()[3] == {"weight": 3}
+    assert run("tenant", "update", "physics", "--weight", "0").code == 2
+    state.tenants["physics"]["cluster"] = {"ready": False, "message": "the cluster has not heard of it yet"}
+    assert "the cluster has not heard of it yet" in run("tenant", "show", "physics").out
+
+
 def test_quotas_are_read_and_shown_with_units(run: Run, state: State) -> None:
-    assert run("quota", "set", "ml101", "memory", "64Gi").rows == [["ml101", "the tenant", "memory", "0 B", "64 GiB"]]
+    assert run("quota", "set", "ml101", "memory", "64Gi").rows == [["ml101", "the tenant", "memory", "0 B", "64 GiB", ""]]
     assert state.last()[3] == {"resource": "memory", "limit": 64 << 30, "user": None}
     run("quota", "set", "ml101", "accelerator:a100", "2", "--user", "*")
     assert state.last()[3] == {"resource": "accelerator:a100", "limit": 2.0, "user": "*"}
@@ -154,6 +163,8 @@ def test_quotas_are_read_and_shown_with_units(run: Run, state: State) -> None:
     assert state.last()[3]["limit"] is None
     assert [row[4] for row in run("quota", "list").rows] == ["64 GiB", "2", "no limit"]
     assert len(run("quota", "show", "ml101").rows) == 3
+    assert run("quota", "set", "ml101", "memory", "64Gi", "--guaranteed", "16Gi").rows[-1][4:] == ["64 GiB", "16 GiB"]
+    assert state.last()[3]["guaranteed"] == 16 << 30
     wrong = run("quota", "set", "ml101", "cpu", "many")
     assert (wrong.code, wrong.err) == (2, "ltai: 'many' is no limit for cpu; write for example 4, or none\n")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
+from ltai_hub.controllers.lease import Leases
 from ltai_hub.db.engine import Database, make_engine
 from ltai_hub.db.migrate import migrate
 from ltai_hub.errors import ConfigProblem
 from ltai_hub.revision import all_tables
+from ltai_hub.units import utc_now
 from tests.db.test_engine import check_nothing_is_lost
 from tests.factories import a_schema
 from tests.tenancy.race import check_never_over_quota
@@ -55,6 +58,15 @@ def test_a_server_that_is_not_there_is_a_sentence() -> None:
 
 def test_no_update_of_six_processes_is_lost(migrated: Database) -> None:
     check_nothing_is_lost(migrated)
+
+
+async def test_leases_go_by_the_servers_clock_however_wrong_the_others_are(migrated: Database) -> None:
+    slow = Leases(migrated, ["training"], "slow", lambda: utc_now() - timedelta(hours=1))
+    fast = Leases(migrated, ["training"], "fast", lambda: utc_now() + timedelta(hours=1))
+    for _ in range(2):
+        await slow.renew()
+        await fast.renew()
+        assert (slow.holds("training"), fast.holds("training")) == (True, False)
 
 
 def test_six_processes_at_once_are_never_given_more_than_the_quota(migrated: Database) -> None:

@@ -65,7 +65,7 @@ def make_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Whole]
     monkeypatch.setattr(ltai_services.images, "image_state", lambda folder, image: ImageState(ImagePhase.READY, 1.0))
     plain = a_platform(folder)
     mlflow = FakeMlflow()
-    monkeypatch.setitem(ltai_services.tracking._SHARED, plain.settings.folder.mlflow_socket, mlflow.tracking())
+    monkeypatch.setitem(ltai_services.tracking._SHARED, ltai_services.tracking.mlflow_server(plain.settings), mlflow.tracking())
     platform = replace(plain, backend=FakeBackend(plain.settings))
     with platform.database.transaction() as tx:
         tenancy.put_member(tx, tenancy.get_tenant(tx, "ml"), "vic", Role.VIEWER, utc_now())

@@ -71,7 +71,8 @@ PROFILES: list[Json] = [
      "price_micro_per_hour": 100_000, "currency": "CNY", "tenant": "ml-101"},
 ]  # fmt: skip
 TENANTS: list[Json] = [
-    {"slug": slug, "name": name, "kind": kind, "parent": parent, "path": path, "depth": len(path) - 1, "members": members, "role": role, "created_at": at(days=90)}
+    {"slug": slug, "name": name, "kind": kind, "parent": parent, "path": path, "depth": len(path) - 1, "members": members, "role": role, "created_at": at(days=90),
+     "weight": 3, "cluster": {"ready": slug != "vision", "message": "" if slug != "vision" else "the cluster has not heard of it yet"}}
     for slug, name, kind, parent, path, members, role in (
         ("school", "Demo school", "organisation", None, ["Demo school"], 8, "admin"),
         ("physics", "Physics", "department", "school", ["Demo school", "Physics"], 3, "admin"),
@@ -166,7 +167,16 @@ MEMBERS: list[Json] = [
     )
 ]
 QUOTAS: list[Json] = [
-    {"tenant": "school", "tenant_name": "Demo school", "user": None, "resource": "cpu", "limit": 16.0, "used": 6.5},
+    {
+        "tenant": "school",
+        "tenant_name": "Demo school",
+        "user": None,
+        "resource": "cpu",
+        "limit": 16.0,
+        "used": 6.5,
+        "guaranteed": 4.0,
+        "borrowed": 2.5,
+    },
     {"tenant": "ml-101", "tenant_name": "Machine learning 101", "user": None, "resource": "accelerators", "limit": 2.0, "used": 2.0},
     {"tenant": "ml-101", "tenant_name": "Machine learning 101", "user": "*", "resource": "memory", "limit": 8.0 * GIB, "used": 7.4 * GIB},
     {

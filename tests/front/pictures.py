@@ -56,6 +56,8 @@ def pictures() -> list[Picture]:
         Picture("job-menu", "jobs/4999", click=("button[aria-haspopup=menu]",)),
         Picture("job-cancel", "jobs/5000", click=("text=Cancel job",)),
         Picture("register", "jobs?q=digits", 1440, rows=20, click=("text=Register model",)),
+        Picture("quota-edit", "organisation/ml-101?tab=quotas", click=("button:has-text('New limit')",)),
+        Picture("tenant-edit", "organisation/ml-101", click=("button:has-text('Edit')",)),
         Picture("try", "endpoints/7", click=("UPLOAD",)),
         Picture("invite", "admin/accounts", click=("text=Invite link",)),
         Picture("usage-open", "usage", click=("text=digits",)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -19,6 +20,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from ltai_hub.accounts.service import Accounts
 from ltai_hub.backends.local.records import all_records
 from ltai_hub.db.engine import Database
 from ltai_hub.db.tables import usage_intervals
@@ -27,7 +29,7 @@ from ltai_hub.environments import store
 from ltai_hub.environments.store import Environment
 from ltai_hub.paths import DataFolder
 from ltai_hub.units import utc_now
-from tests.fixtures import RunningPlatform, free_port, launch, start_platform
+from tests.fixtures import Browser, RunningPlatform, free_port, launch, start_platform
 from tests.hub.kernel import run_code
 
 pytestmark = pytest.mark.hub
@@ -65,12 +67,17 @@ def own(tmp_path_factory: pytest.TempPathFactory, platform: RunningPlatform) -> 
     end(data)
 
 
-def borrow_images(platform: RunningPlatform, data: Path) -> None:
-    """Building one takes seconds; files are linked, so nothing is copied."""
+def build_image(platform: RunningPlatform) -> None:
+    """The demo's own, unless that was done."""
     with platform.session("student1") as browser:
         browser.api("POST", "/users/student1/servers/builder", json={"profile": "digits"})
         browser.wait_for_server("student1", "builder")
         browser.api("DELETE", "/users/student1/servers/builder", json={"remove": True})
+
+
+def borrow_images(platform: RunningPlatform, data: Path) -> None:
+    """Building one takes seconds; files are linked, so nothing is copied."""
+    build_image(platform)
     subprocess.run(["cp", "-al", str(platform.data / "images"), str(data / "images")], check=True)
 
 
@@ -317,5 +324,15 @@ def test_without_demo_the_first_admin_gets_a_link(tmp_path: Path) -> None:
         assert f"{running.url}/hub/invite/" in said
         assert said.strip().splitlines()[-1] == f"Ready: {running.url}"
         assert running.accounts == {}
+        link = re.search(r"/hub/invite/\S+", said)
+        assert link
+        fields = {"display_name": "First", "password": "the first secret", "again": "the first secret"}
+        with Browser(running.url) as admin:
+            landed = admin.submit(link[0], username="first", **fields)
+            assert (landed.url.path, landed.status_code) == ("/services/console/", 200)
+        accounts = Accounts(Database(DataFolder(running.data).database_url))
+        with Browser(running.url) as student:
+            landed = student.submit(f"/hub/invite/{accounts.invite().token}", username="second", **fields)
+            assert landed.url.path == "/hub/spawn"
     finally:
         assert running.stop() == 0

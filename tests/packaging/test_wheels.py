@@ -35,7 +35,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, zipfile.ZipFil
 def files_below(folder: Path) -> set[str]:
     """Everything but what interpreters and build steps leave behind."""
     found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {str(path.relative_to(folder)) for path in found if not path.name.startswith(".")}
+    return {str(path.relative_to(folder)) for path in found if not path.name.startswith(".") and path.suffix != ".map"}
 
 
 def metadata(wheel: zipfile.ZipFile, name: str = "METADATA") -> str:
@@ -64,9 +64,10 @@ def test_hub_configuration_and_catalogue_go_along(wheels: dict[str, zipfile.ZipF
 
 
 def test_nothing_else_goes_along(wheels: dict[str, zipfile.ZipFile]) -> None:
-    """No tests, node modules or data of this machine."""
+    """No tests, node modules, source maps or data of this machine."""
     names = {name for wheel in wheels.values() for name in wheel.namelist()}
     assert not [name for name in names if {"tests", "node_modules", ".ltai", "__pycache__"} & set(Path(name).parts)]
+    assert not [name for name in names if name.endswith(".map")]
     assert {name.split("/")[0] for name in wheels["ltai"].namelist() if ".dist-info" not in name} == set(PACKAGES)
 
 
@@ -92,3 +93,9 @@ def test_the_lab_extension_lands_where_jupyter_looks(wheels: dict[str, zipfile.Z
         "etc/jupyter/labconfig/page_config.json",
     } <= shared
     assert any(name.startswith("share/jupyter/labextensions/@ltai/lab/static/remoteEntry.") for name in shared)
+    assert not [name for name in names if name.startswith("ltai_lab/labextension/")], "it is there twice"
+
+
+def test_both_carry_the_licence(wheels: dict[str, zipfile.ZipFile]) -> None:
+    for wheel in wheels.values():
+        assert metadata(wheel, "licenses/LICENSE") == (ROOT / "LICENSE").read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from ltai_services.tracking import PREFIX, WORKSPACE_HEADER, Tracking
+from ltai_services.tracking import PREFIX, WORKSPACE_HEADER, MlflowServer, Tracking
 
 MLMODEL = """
 flavors:
@@ -37,7 +37,7 @@ class FakeMlflow:
     mlmodel: str = MLMODEL
 
     def tracking(self) -> Tracking:
-        return Tracking(Path("/nowhere"), httpx.MockTransport(self.answer))
+        return Tracking(MlflowServer(Path("/nowhere")), httpx.MockTransport(self.answer))
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         if self.down:

@@ -101,3 +101,52 @@ def test_replicas_count_each(tmp_path: Path) -> None:
 
 def test_six_processes_at_once_are_never_given_more_than_the_quota(tmp_path: Path) -> None:
     check_never_over_quota(a_database(tmp_path))
+
+
+# ---- limits that are left to a cluster's queue
+
+LEFT = frozenset({"cpu", "memory", "accelerator:simulated-gpu"})
+
+
+def test_a_tenants_limit_that_is_left_to_the_cluster_lets_nobody_wait_here(tmp_path: Path) -> None:
+    with a_database(tmp_path).transaction() as tx:
+        _, physics, _ = a_school(tx)
+        store.put_quota(tx, physics, "", "accelerator:simulated-gpu", 1)
+        for number in range(3):
+            assert admit(tx, a_person(), "jobs:create", an_ask(str(number), gpus=1), at(number), LEFT).held
+        assert store.used(tx, physics.id, "", "accelerator:simulated-gpu") == 3
+
+
+def test_what_can_never_fit_is_refused_at_once_though_the_cluster_decides(tmp_path: Path) -> None:
+    with a_database(tmp_path).transaction() as tx:
+        _, physics, _ = a_school(tx)
+        store.put_quota(tx, physics, "", "accelerator:simulated-gpu", 1)
+        with pytest.raises(OverQuota, match="Physics may use 1 × simulated-gpu in all, and this asks for 2 × simulated-gpu"):
+            admit(tx, a_person(), "jobs:create", an_ask(gpus=2), NOW, LEFT)
+
+
+def test_limits_of_a_person_and_of_all_accelerators_stay_with_the_platform(tmp_path: Path) -> None:
+    with a_database(tmp_path).transaction() as tx:
+        school, physics, _ = a_school(tx)
+        store.put_quota(tx, physics, "*", "cpu", 1)
+        store.put_quota(tx, school, "", "accelerators", 1)
+        assert admit(tx, a_person(), "jobs:create", an_ask("1"), NOW, LEFT).held
+        waits = admit(tx, a_person(), "jobs:create", an_ask("2"), at(1), LEFT)
+        assert (waits.held, waits.position) == (False, 1)
+        assert admit(tx, a_person("sue"), "jobs:create", an_ask("3", user="sue", cpu=0, gpus=1), at(2), LEFT).held
+        assert not admit(tx, a_person("sue"), "jobs:create", an_ask("4", user="sue", cpu=0, gpus=1), at(3), LEFT).held
+
+
+def test_who_waits_for_a_limit_of_their_own_goes_on_when_it_is_free(tmp_path: Path) -> None:
+    with a_database(tmp_path).transaction() as tx:
+        _, physics, _ = a_school(tx)
+        store.put_quota(tx, physics, "*", "cpu", 1)
+        store.put_quota(tx, physics, "", "cpu", 1)
+        admit(tx, a_person(), "jobs:create", an_ask("1"), NOW, LEFT)
+        admit(tx, a_person("sue"), "jobs:create", an_ask("2", user="sue"), NOW, LEFT)
+        admit(tx, a_person(), "jobs:create", an_ask("3"), at(1), LEFT)
+        release(tx, Kind.JOB, "1", at(2))
+        admit_waiting(tx, at(3), LEFT)
+        answer = waiting(tx, Kind.JOB, "3", LEFT)
+        assert answer is not None
+        assert answer.held

@@ -36,6 +36,10 @@ export interface Tenant {
   depth: number;
   members: number;
   role: Role | null;
+  /** Its part of what several tenants of a cluster borrow at once. */
+  weight?: number;
+  /** What the cluster says of its queue; null where there is no cluster. */
+  cluster?: { ready: boolean; message: string } | null;
 }
 
 export interface Member {
@@ -52,6 +56,9 @@ export interface Quota {
   resource: string;
   limit: number | null;
   used: number;
+  guaranteed?: number;
+  /** Of what is used, more than is guaranteed. */
+  borrowed?: number;
 }
 
 export interface User {

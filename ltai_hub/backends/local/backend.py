@@ -17,7 +17,9 @@ from ltai_hub.backends.base import AcceleratorUse, Backend, KnowsCapacity, Measu
 from ltai_hub.backends.local import records, usage
 from ltai_hub.backends.local.client import PORT_GROUP, ForkServer
 from ltai_hub.backends.local.devices import Device, lacking, measure_devices, read_devices
+from ltai_hub.backends.local.full import disk_is_full, is_full
 from ltai_hub.backends.local.records import Record
+from ltai_hub.catalog.files import copy_into_home
 from ltai_hub.domain.workloads import Phase, Resources, Workload
 from ltai_hub.errors import Problem
 from ltai_hub.settings import Settings
@@ -39,6 +41,11 @@ class LocalBackend(Backend, MeasuresUse, KnowsCapacity, PublishesPorts):
         self.machine_cpu = usage.machine_cpu()
 
     async def start(self, workload: Workload) -> State:
+        if workload.copies:
+            try:
+                await asyncio.to_thread(self.copy_files, workload)
+            except OSError as problem:
+                raise disk_is_full() if is_full(problem) else problem from problem
         started: list[State] = []
         group = workload.env.get(PORT_GROUP, workload.name if workload.replicas > 1 else "")
         try:
@@ -51,6 +58,13 @@ class LocalBackend(Backend, MeasuresUse, KnowsCapacity, PublishesPorts):
                 await self.forks.forget(state)
             raise
         return {"replicas": started}
+
+    def copy_files(self, workload: Workload) -> None:
+        """It may be the first thing a person runs: a home made here is given to its owner by the fork server."""
+        home = Path(workload.home)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = home.stat()
+        copy_into_home(self.folder, workload.copies, home, owner.st_uid, owner.st_gid)
 
     async def observe(self, states: Sequence[State]) -> list[Observed]:
         listening = listening_inodes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import platform
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -11,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ltai_hub.backends.base import AcceleratorUse, explain_lack
+from ltai_hub.backends.local.capacity import machine_lack
 from ltai_hub.domain.workloads import Resources
 from ltai_hub.paths import DataFolder
+from ltai_hub.units import machine_size
 
 SIMULATED_KIND = "simulated-gpu"
 SIMULATED_MEMORY = 16 << 30
@@ -51,6 +54,10 @@ def read_devices(folder: DataFolder) -> list[Device] | None:
 
 def lacking(folder: DataFolder, resources: Resources, replicas: int) -> str:
     """Why this machine can never run it; "" when it can."""
+    return machine_lack(resources, *machine_size(), platform.machine()) or _devices_lack(folder, resources, replicas)
+
+
+def _devices_lack(folder: DataFolder, resources: Resources, replicas: int) -> str:
     devices = read_devices(folder)
     if devices is None:
         return ""

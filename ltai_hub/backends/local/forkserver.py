@@ -16,48 +16,29 @@ import resource
 import selectors
 import signal
 import socket
-import struct
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ltai_hub.backends.local import records
 from ltai_hub.backends.local.cgroups import Cgroups, Group, find_cgroups, remove_empty_groups, remove_groups
-from ltai_hub.backends.local.devices import Device, find_devices, pick_devices
-from ltai_hub.backends.local.launch import Launch, Machine, exec_command, process_limit, run_child
+from ltai_hub.backends.local.connection import Connection, is_trusted, listen
+from ltai_hub.backends.local.devices import Device, find_devices
+from ltai_hub.backends.local.full import FULL, FULL_SECONDS, is_full
+from ltai_hub.backends.local.launch import Launch, Machine, exec_command, run_child
 from ltai_hub.backends.local.notebooks import send_launch, start_notebook_parent
 from ltai_hub.backends.local.plan import Mode
 from ltai_hub.backends.local.probe import Isolation, probe_isolation
 from ltai_hub.backends.local.records import Record, Spec
-from ltai_hub.backends.local.request import LENGTH, LONGEST, Answer, Header, pack, unpack_header
+from ltai_hub.backends.local.request import LENGTH, Answer, Header, unpack_header
+from ltai_hub.backends.local.shares import Shares
 from ltai_hub.backends.local.syscalls import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, name_process, prctl
 from ltai_hub.backends.local.uids import Uids
 from ltai_hub.backends.local.visible import environment_grants
-from ltai_hub.errors import BadWorkload, NoCapacity, Problem, TryLater
+from ltai_hub.errors import BadWorkload, Problem, TryLater
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
-BACKLOG = 256
-
-
-@dataclass
-class Connection:
-    """A client and what has come of its header so far. Never a byte more is read: the body belongs to the child."""
-
-    sock: socket.socket
-    received: bytearray = field(default_factory=bytearray)
-
-    def missing(self) -> int:
-        if len(self.received) < LENGTH.size:
-            return LENGTH.size - len(self.received)
-        (length,) = LENGTH.unpack(self.received[: LENGTH.size])
-        return LENGTH.size + min(int(length), LONGEST) - len(self.received)
-
-    def answer(self, answer: Answer) -> None:
-        with contextlib.suppress(OSError):  # the client may be gone: the run folder tells the rest
-            self.sock.sendall(pack(answer))
-        self.sock.close()
 
 
 @dataclass
@@ -75,11 +56,11 @@ class ForkServer:
         self.workloads = data / "run" / "workloads"
         self.trash = data / "run" / "trash"
         self.isolation = isolation
-        self.devices = devices
         self.cgroups = cgroups
         self.machine = machine
-        self.uids = Uids(data / "run" / "uids.json") if os.geteuid() == 0 else None
         self.running: dict[str, Spec] = {}
+        uids = Uids(data / "run" / "uids.json") if os.geteuid() == 0 else None
+        self.shares = Shares(self.workloads, devices, cgroups, machine, uids, self.running)
         self.selector = selectors.DefaultSelector()
         self.notebooks: socket.socket | None = None
         self.notebooks_pid = 0
@@ -204,6 +185,8 @@ class ForkServer:
             connection.answer(Answer(name, 0, problem.code, problem.message, getattr(problem, "after", 0.0), problem.details))
         except Exception as problem:
             print(f"start of {name} failed: {problem!r}", file=sys.stderr, flush=True)
+            if is_full(problem):
+                return connection.answer(Answer(name, 0, TryLater.code, FULL, FULL_SECONDS))
             connection.answer(Answer(name, 0, TryLater.code, f"the fork server could not start {name}: {problem}", 5.0))
 
     def on_start(self, header: Header, connection: Connection) -> None:
@@ -216,14 +199,14 @@ class ForkServer:
         if known and header.name in self.running:  # its end is written, but we have not been told yet
             self.on_end(known.spec)
         self.discard(folder)
-        devices = self.take_devices(header)
-        listening = self.bind_port(header) if header.port else None
+        devices = self.shares.take_devices(header)
+        listening = self.shares.bind_port(header) if header.port else None
         folder.mkdir(mode=0o700, parents=True)
-        group = self.make_group(header)
-        spec = self.make_spec(header, devices, listening, group)
-        records.write_spec(folder, spec)
+        group = self.shares.make_group(header)
+        spec = self.shares.make_spec(header, devices, listening, group)
         self.running[spec.name] = spec
         try:
+            records.write_spec(folder, spec)
             self.launch(spec, header.main, connection, listening, group)
         except OSError:
             self.on_end(spec)
@@ -260,94 +243,14 @@ class ForkServer:
             self.watch_process(start.spec, pids[0])
         if "ok" in lines:
             return start.connection.answer(Answer(start.spec.name, start.spec.port))
+        full = any(line.startswith("full ") for line in lines)
         reason = next((line.removeprefix("error ") for line in lines if line.startswith("error ")), "its process ended while starting")
         print(f"start of {start.spec.name} failed: {reason}", file=sys.stderr, flush=True)
         self.on_end(start.spec)
         self.discard(self.workloads / start.spec.name)
+        if full:
+            return start.connection.answer(Answer(start.spec.name, 0, TryLater.code, FULL, FULL_SECONDS))
         start.connection.answer(Answer(start.spec.name, 0, BadWorkload.code, f"{start.spec.name} cannot be started: {reason}"))
-
-    # what a workload gets
-
-    def take_devices(self, header: Header) -> tuple[Device, ...]:
-        """Raises NoCapacity when they are held by others, BadWorkload when this machine never has so many."""
-        kind, count = header.accelerator, header.accelerator_count
-        if not count:
-            return ()
-        owned = pick_devices(self.devices, set(), kind, count)
-        if len(owned) < count:
-            raise BadWorkload(
-                f"{header.name} asked for {count} accelerators of kind {kind!r}, but this machine has {len(owned)}; choose another flavor"
-            )
-        free = pick_devices(self.devices, self.taken_devices(), kind, count)
-        if len(free) < count:
-            total = sum(device.is_of(kind) for device in self.devices)
-            raise NoCapacity(f"{count} of kind {kind!r} asked for, {len(free)} of {total} free; it starts when others end")
-        return free
-
-    def taken_devices(self) -> set[str]:
-        return {index for spec in self.running.values() for index in spec.devices}
-
-    def bind_port(self, header: Header) -> socket.socket:
-        """Bound before the fork: no race for the port, and it works from inside a private net namespace.
-
-        A port shared by several instances is not listening yet: only instances that call listen() get connections.
-        """
-        group = header.port_group
-        number = header.port_number or next((spec.port for spec in self.running.values() if group and spec.port_group == group), 0)
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        if group or number:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        elif header.main == "notebook":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", number))
-        except OSError as problem:
-            sock.close()
-            raise TryLater(f"port {number} for {header.name} is taken: {problem.strerror}") from problem
-        if header.main == "notebook":
-            sock.listen(BACKLOG)
-        return sock
-
-    def make_group(self, header: Header) -> Group:
-        if not self.cgroups:
-            return Group()
-        try:
-            return self.cgroups.make_group(header.name, header.cpu, header.memory, process_limit(header.memory))
-        except OSError as problem:
-            print(f"no cgroup for {header.name}: {problem}", file=sys.stderr, flush=True)
-            return Group()
-
-    def make_spec(self, header: Header, devices: tuple[Device, ...], listening: socket.socket | None, group: Group) -> Spec:
-        kept = {
-            name: getattr(header, name)
-            for name in ("name", "kind", "user", "image", "home", "memory", "cpu", "port_group", "grace_seconds")
-        }
-        own_tmp = self.machine.mode is Mode.NAMESPACES
-        scratch = (
-            str(self.workloads / header.name / "tmp") if own_tmp else f"/tmp/ltai-{os.getpid()}-{len(self.running)}-{os.urandom(4).hex()}"
-        )
-        return Spec(
-            **kept,
-            port=listening.getsockname()[1] if listening else 0,
-            socket_inode=os.fstat(listening.fileno()).st_ino if listening and header.main != "notebook" else 0,
-            accelerator=header.accelerator if devices else "",
-            devices=tuple(device.index for device in devices),
-            cpus=() if self.cgroups and "cpu" in self.cgroups.parents else self.pick_cpus(header.cpu),
-            uid=self.uids.number_of(header.user) if self.uids else None,
-            mode=str(self.machine.mode),
-            scratch=scratch,
-            cgroups=group.folders,
-            created_at=datetime.now(UTC).isoformat(),
-        )
-
-    def pick_cpus(self, cpu: float) -> tuple[int, ...]:
-        """The least promised cores, where no cgroup can bound the CPU."""
-        every = sorted(os.sched_getaffinity(0))
-        count = max(1, -int(-cpu // 1))
-        if not cpu or count >= len(every):
-            return ()
-        promised = {core: sum(core in spec.cpus for spec in self.running.values()) for core in every}
-        return tuple(sorted(sorted(every, key=lambda core: promised[core])[:count]))
 
     # the child with Jupyter in memory
 
@@ -375,37 +278,6 @@ def check_header(header: Header) -> None:
         raise BadWorkload(f"the home {header.home!r} is no absolute path")
 
 
-def is_trusted(sock: socket.socket, workloads: set[int]) -> bool:
-    """Same account, and not a workload itself: Landlock does not stop connect() to a unix socket.
-
-    Confined processes cannot clear no_new_privs; where we run under it ourselves, ancestry decides.
-    """
-    pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    if uid not in (os.geteuid(), 0):
-        return False
-    if has_no_new_privs(pid) and not has_no_new_privs(os.getpid()):
-        return False
-    while pid > 1:
-        if pid in workloads:
-            return False
-        pid = parent_of(pid)
-    return True
-
-
-def has_no_new_privs(pid: int) -> bool:
-    try:
-        return "NoNewPrivs:\t1" in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return True
-
-
-def parent_of(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
-
-
 def make_folders(data: Path) -> None:
     root = os.geteuid() == 0
     data.mkdir(mode=0o711 if root else 0o700, parents=True, exist_ok=True)
@@ -430,16 +302,6 @@ def raise_descriptor_limit() -> None:
     """One descriptor a workload is held; programs get the usual limit back (launch.become_program)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 1 << 16)), hard))
-
-
-def listen(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    path.chmod(0o600)
-    listener.listen(BACKLOG)
-    listener.setblocking(False)
-    return listener
 
 
 def make_wakeup() -> int:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import NoReturn
 
 from ltai_hub.backends.local import memory
+from ltai_hub.backends.local.full import written
 from ltai_hub.backends.local.syscalls import close_all_but
 from ltai_hub.units import format_bytes
 
@@ -25,6 +26,9 @@ FAR, NEAR = 0.25, 0.1
 """Seconds between two looks at the memory, below and above half the limit: a fast allocator takes 4 GB in a second."""
 RECENT = 10.0
 """Seconds after a memory kill in which a failing end is put down to it (a shell leaves a moment after its child)."""
+
+AGAIN = 0.5
+"""Seconds between two tries to write the end on a full disk."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,9 @@ class Guard:
         code = status if status >= 0 else 128 - status
         self.notice_oom_kills()
         end = {"exit_code": code, "ended_at": datetime.now(UTC).isoformat(), "reason": self.reason_of(status)}
-        os.pwrite(self.files.exit, json.dumps(end).encode(), 0)
+        while not written(self.files.exit, json.dumps(end).encode()):
+            self.kill_all()
+            time.sleep(AGAIN)
         if not self.limits.owns_pids:
             self.kill_all()
         os._exit(code)
@@ -184,7 +190,7 @@ class Guard:
             os.write(2, f"\n[ltai] {text}\n".encode())
         notice = json.dumps({"at": datetime.now(UTC).isoformat(), "text": text}).encode()
         os.ftruncate(self.files.notice, 0)
-        os.pwrite(self.files.notice, notice, 0)
+        written(self.files.notice, notice)
 
 
 def _name_of(pid: int) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ltai_hub.backends.local import records
+from ltai_hub.backends.local.full import is_full, reserve
 from ltai_hub.backends.local.guard import SIGNALS, Guard, GuardFiles, GuardLimits
 from ltai_hub.backends.local.homes import make_home
 from ltai_hub.backends.local.isolate import confine
@@ -80,7 +81,7 @@ def run_child(launch: Launch, program: Program) -> NoReturn:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException as problem:
         with contextlib.suppress(OSError):
-            os.write(launch.report, f"error {problem}\n".encode())
+            os.write(launch.report, f"{'full' if is_full(problem) else 'error'} {problem}\n".encode())
         traceback.print_exc()
     finally:
         sys.stdout.flush()
@@ -110,6 +111,7 @@ def enter(launch: Launch, body: Body) -> None:
     plan = make_plan(launch, body, scratch)
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     process_file = os.open(launch.folder / "process.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    reserve(process_file, records.ORDER_BYTES)
 
     def report(text: str) -> None:
         if text.startswith("pid "):
@@ -147,6 +149,8 @@ def open_files(launch: Launch) -> GuardFiles:
         os.dup2(source, target)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     ended, control, notice = (os.open(launch.folder / f"{name}.json", flags, 0o600) for name in ("exit", "stop", "notice"))
+    for file in (ended, control, notice):
+        reserve(file, records.ORDER_BYTES)
     return GuardFiles(ended, control, notice, launch.oom_counters)
 
 

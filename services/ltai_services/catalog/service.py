@@ -8,8 +8,8 @@ import platform as machine
 from collections.abc import Mapping
 from pathlib import Path
 
-from ltai_hub.backends.base import AcceleratorUse, MeasuresUse
-from ltai_hub.catalog.images import build_image, image_log, image_state
+from ltai_hub.backends.base import AcceleratorUse, MeasuresUse, RunsContainers
+from ltai_hub.catalog.images import build_image, image_log
 from ltai_hub.catalog.load import picture_uri
 from ltai_hub.domain.catalog import Flavor, Image, Profile, is_usable
 from ltai_hub.errors import Conflict, Denied, NotFound, Problem
@@ -20,6 +20,7 @@ from ltai_hub.tenancy.permit import permit, permitted_tenants
 from ltai_hub.units import machine_size
 from ltai_hub.web.callers import Caller
 from ltai_services.catalog.models import FlavorOut, ImageOut, ProfileOut
+from ltai_services.images import state_of
 
 log = logging.getLogger("ltai.catalog")
 
@@ -71,7 +72,7 @@ class CatalogService:
         return self._image_out(self.catalog.get_image(name))
 
     def _image_out(self, image: Image) -> ImageOut:
-        state = image_state(self.platform.settings.folder, image)
+        state = state_of(self.platform, image)
         return ImageOut(
             name=image.name,
             title=image.title.as_dict(),
@@ -90,6 +91,8 @@ class CatalogService:
         if not caller.admin:
             raise Denied("only platform administrators build images by hand; images are built by themselves when first used")
         image = self.catalog.get_image(name)
+        if isinstance(self.platform.backend, RunsContainers):
+            raise Conflict(f"{name} is the container {image.container}, which the nodes pull; nothing is built here")
         running = self._builds.get(name)
         if running is not None and not running.done():
             raise Conflict(f"the image {name} is being built already")
@@ -131,7 +134,7 @@ class CatalogService:
         return [self._profile_out(profile, "", prices) for profile in self.catalog.profiles.values()]
 
     def _profile_out(self, profile: Profile, tenant: str, prices: Mapping[str, int]) -> ProfileOut:
-        state = image_state(self.platform.settings.folder, self.catalog.images[profile.image])
+        state = state_of(self.platform, self.catalog.images[profile.image])
         return ProfileOut(
             name=profile.name,
             title=profile.title.as_dict(),

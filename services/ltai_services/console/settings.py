@@ -36,7 +36,8 @@ class ConsoleSettings:
             port=listen.port or 80,
             prefix=environ.get("JUPYTERHUB_SERVICE_PREFIX", "/services/console/"),
             base_url=environ.get("JUPYTERHUB_BASE_URL", "/"),
-            services_url=f"http://{environ.get('LTAI_SERVICES_BIND', '127.0.0.1:8001')}",
+            # services of several addresses are found by the proxy
+            services_url=environ.get("LTAI_INSIDE_URL") or f"http://{environ.get('LTAI_SERVICES_BIND', '127.0.0.1:8001')}",
             # Derived, so that a restart logs nobody out.
             cookie_secret=hmac.new(key, b"console-cookie", hashlib.sha256).digest(),
         )

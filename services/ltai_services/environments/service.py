@@ -108,7 +108,8 @@ class EnvironmentService:
         return self._out_all(tx, [row])[0]
 
     def _out_all(self, tx: Connection, rows: Sequence[Environment]) -> list[EnvironmentOut]:
-        queue = standings(tx, Kind.ENVIRONMENT, [row.run_id for row in rows if row.phase is Phase.QUEUED])
+        queued = [row.run_id for row in rows if row.phase is Phase.QUEUED]
+        queue = standings(tx, Kind.ENVIRONMENT, queued, self.platform.left_to_queue)
         prices = hourly_prices(tx, self.platform.clock())
         return [self._one_out(row, queue.get(row.run_id), prices.get(row.flavor, 0)) for row in rows]
 

@@ -10,7 +10,7 @@ from ltai_services.tracking import make_tracking
 
 
 def make(platform: Platform) -> Parts:
-    tracking = make_tracking(platform.settings.folder.mlflow_socket)
+    tracking = make_tracking(platform.settings)
     proxy = MlflowProxy(platform.settings, platform.database, platform.resolver, tracking)
     return Parts(router=make_router(ModelService(platform, tracking)), mounts=mounts(proxy))
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,10 +26,10 @@ from ltai_hub.tenancy.permit import default_tenant, permit, permitted_tenants
 from ltai_hub.web.callers import Caller, TokenResolver, check_service
 from ltai_services.models.experiments import DEFAULT_EXPERIMENT, in_body, in_query, load_object, names_default, uses_experiment
 from ltai_services.models.login import CALLBACK, BrowserLogin, Sent, header_token
-from ltai_services.models.ownership import SEVERAL, makes_model, model_written, owner_of, with_owner
-from ltai_services.models.rules import Needs, classify
-from ltai_services.registry import Registry
-from ltai_services.tracking import HOST, PREFIX, WORKSPACE_HEADER, Tracking
+from ltai_services.models.owners import Owners
+from ltai_services.models.ownership import changed_things, check_tags, signed
+from ltai_services.models.rules import Needs, Write, classify
+from ltai_services.tracking import HOST, PREFIX, WORKSPACE_HEADER, Tracking, mlflow_server
 
 log = logging.getLogger("ltai.models")
 
@@ -46,6 +48,8 @@ NOT_FORWARDED = HOP_BY_HOP | {
 NOT_RETURNED = HOP_BY_HOP | {"set-cookie", "date", "server"}
 UI_DEFAULT_WORKSPACE = "default"
 LARGEST_JSON = 8 << 20
+FULL = "the disk of the experiment tracker (MLflow) is full; free some space and try again"
+LEAST_FREE = 1 << 20
 CODES = {
     400: "BAD_REQUEST",
     401: "UNAUTHENTICATED",
@@ -69,11 +73,14 @@ class MlflowProxy:
     ) -> None:
         self._database = database
         self._resolver = resolver
+        self._folder = settings.folder.root
         self._tracking = tracking
+        self._owners = Owners(database, tracking)
         self._login = login or BrowserLogin(settings)
+        server = mlflow_server(settings)
         self._client = httpx.AsyncClient(
-            transport=transport or _socket_transport(settings.folder.mlflow_socket),
-            base_url=f"http://{HOST}",
+            transport=transport or server.transport(),
+            base_url=server.url,
             timeout=httpx.Timeout(600, connect=10),
             follow_redirects=False,
         )
@@ -95,7 +102,7 @@ class MlflowProxy:
             await self._tracking.ensure_workspace(workspace)
             await self._forward(scope, sent, receive, send, workspace, caller, needs)
         except Problem as problem:
-            await _refuse(send, problem)
+            await _refuse(send, Unavailable(FULL) if says_full(problem.message) else problem)
 
     # ---- who and where
 
@@ -147,17 +154,16 @@ class MlflowProxy:
     # ---- the request itself
 
     async def _forward(self, scope: Scope, sent: Sent, receive: Receive, send: Send, workspace: str, caller: Caller, needs: Needs) -> None:
-        if needs.action == "models:write":
-            await self._check_owner(caller, workspace, model_written(sent.method, sent.path))
         query = sent.query
         body: bytes | AsyncIterator[bytes] | None = _body(receive) if has_body(scope) else None
-        if needs.deletes:
-            body = await _read(_body(receive)) if body else b""
-            await self._check_delete(caller, workspace, {**dict(parse_qsl(query)), **load_object(body)})
-        elif uses_experiment(sent.path):
-            query, body = await self._with_default_experiment(workspace, query, await _read(_body(receive)) if body else b"")
-            if makes_model(sent.method, sent.path):
-                body = with_owner(body, caller.name)
+        if needs.write and needs.write.is_json:
+            content = await _read(body) if isinstance(body, AsyncIterator) else b""
+            body = await self._checked(caller, workspace, sent, needs.write, content)
+        elif needs.write:
+            await self._owners.check(caller, workspace, changed_things(needs.write, sent.method, sent.path, parse_qsl(query), {}))
+        if uses_experiment(sent.path):
+            content = await _read(body) if isinstance(body, AsyncIterator) else body or b""
+            query, body = await self._with_default_experiment(workspace, query, content)
         url = quote(sent.path, safe="/:@!$&'()*+,;=~-._") + (f"?{query}" if query else "")
         headers = [(k, v) for k, v in scope["headers"] if k.decode("latin-1").lower() not in NOT_FORWARDED]
         headers += [(b"host", HOST.encode()), (WORKSPACE_HEADER.encode(), workspace.encode()), (b"x-ltai-user", caller.name.encode())]
@@ -169,41 +175,33 @@ class MlflowProxy:
         except httpx.HTTPError as error:
             raise Unavailable(f"the experiment tracker (MLflow) does not answer ({type(error).__name__}); try again in a moment") from error
         try:
-            await _return(send, reply)
+            if reply.status_code < 500:
+                return await _return(send, reply, reply.aiter_raw())
+            said = b"".join([chunk async for chunk in reply.aiter_raw()])
+            self._check_room(said, int(sent.header("content-length") or 0))
+            await _return(send, reply, _once(said))
         finally:
             await reply.aclose()
 
-    async def _check_owner(self, caller: Caller, workspace: str, model_id: str) -> None:
-        """A logged model and its files are changed by who logged it, or by the role that may delete it. Raises Denied, NotFound."""
-        if not model_id:
-            return
-        owner = ""
-        if model_id != SEVERAL:
-            found = await self._tracking.call(workspace, "GET", f"2.0/mlflow/logged-models/{quote(model_id, safe='')}")
-            owner = owner_of(found.get("model", {}))
-        if owner != caller.name:
-            await asyncio.to_thread(self._permit_others_model, caller, workspace, owner)
+    def _check_room(self, said: bytes, size: int) -> None:
+        """Of a full disk MLflow says what sqlite says, or nothing. Raises Unavailable."""
+        if says_full(said.decode(errors="replace")) or free_bytes(self._folder) < size + LEAST_FREE:
+            raise Unavailable(FULL)
 
-    def _permit_others_model(self, caller: Caller, workspace: str, owner: str) -> None:
-        with self._database.reading() as tx:
-            try:
-                permit(tx, caller, "models:delete", workspace, owner=owner or "somebody else")
-            except Denied:
-                raise Denied(
-                    f"this was logged by {owner or 'somebody else'}; only they, a teacher or an administrator may change it"
-                ) from None
+    async def _checked(self, caller: Caller, workspace: str, sent: Sent, write: Write, content: bytes) -> bytes:
+        """What MLflow gets is what was read here, written anew: two readers of JSON may see different things in the same bytes.
 
-    async def _check_delete(self, caller: Caller, workspace: str, asked: dict[str, Any]) -> None:
-        """A model or version belongs to who registered it; others need the role that may delete it. Raises Denied, NotFound."""
-        model = await Registry(self._tracking).get_model(workspace, str(asked.get("name", "")))
-        wanted = str(asked.get("version", ""))
-        owners = {version.owner for version in model.versions if wanted in ("", version.version)}
-        await asyncio.to_thread(self._permit_all, caller, workspace, owners or {None})
-
-    def _permit_all(self, caller: Caller, workspace: str, owners: set[str | None]) -> None:
-        with self._database.reading() as tx:
-            for owner in owners:
-                permit(tx, caller, "models:delete", workspace, owner=owner)
+        Raises Denied, NotFound, BadInput.
+        """
+        body = load_object(content)
+        if not body and content.strip() not in (b"", b"{}"):
+            raise BadInput("the body is no JSON object, or an empty one")
+        things = changed_things(write, sent.method, sent.path, parse_qsl(sent.query), body)
+        await self._owners.check(caller, workspace, things)
+        made = signed(write, body, caller.name)
+        if made is body:
+            check_tags(sent.path, body)
+        return json.dumps(made).encode() if made else b""
 
     async def _with_default_experiment(self, workspace: str, query: str, body: bytes) -> tuple[str, bytes]:
         """Clients that name no experiment say 0, which MLflow has in its first workspace only."""
@@ -232,10 +230,6 @@ def mounts(proxy: MlflowProxy) -> dict[str, ASGIApp]:
     return {PREFIX.rsplit("/", 1)[-1]: proxy}
 
 
-def _socket_transport(socket: Path) -> httpx.AsyncHTTPTransport:
-    return httpx.AsyncHTTPTransport(uds=str(socket), retries=1, limits=httpx.Limits(max_connections=100, max_keepalive_connections=20))
-
-
 async def _body(receive: Receive) -> AsyncIterator[bytes]:
     while True:
         message = await receive()
@@ -256,13 +250,30 @@ async def _read(body: AsyncIterator[bytes]) -> bytes:
     return content
 
 
-async def _return(send: Send, reply: httpx.Response) -> None:
+async def _return(send: Send, reply: httpx.Response, content: AsyncIterator[bytes]) -> None:
     headers = [(k.lower(), v) for k, v in reply.headers.raw if k.decode("latin-1").lower() not in NOT_RETURNED]
     headers = [(k, _relative(v) if k == b"location" else v) for k, v in headers]
     await send({"type": "http.response.start", "status": reply.status_code, "headers": headers})
-    async for chunk in reply.aiter_raw():
+    async for chunk in content:
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
+
+
+def says_full(text: str) -> bool:
+    return "disk is full" in text or "No space left on device" in text
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+def free_bytes(folder: Path) -> int:
+    """Of the disk; plenty where the folder is not on this machine."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return sys.maxsize
+    return disk.f_bavail * disk.f_frsize
 
 
 def _relative(location: bytes) -> bytes:

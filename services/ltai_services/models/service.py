@@ -15,6 +15,8 @@ from ltai_hub.tenancy.store import subtree
 from ltai_hub.web.callers import Caller
 from ltai_services.models import store
 from ltai_services.models.models import ModelDetails, ModelOut, NewVersion, VersionOut
+from ltai_services.models.owners import Owners
+from ltai_services.models.ownership import Kind, Thing
 from ltai_services.models.store import Served, SourceJob
 from ltai_services.registry import Framework, RegisteredModel, Registry, Version, check_model_name, check_version
 from ltai_services.tracking import Tracking, from_pairs, is_finite, metrics_of
@@ -34,6 +36,7 @@ class ModelService:
         self.database = platform.database
         self.tracking = tracking
         self.registry = Registry(tracking)
+        self.owners = Owners(platform.database, tracking)
 
     async def select(self, caller: Caller, part: Part, tenant: str | None) -> tuple[list[ModelOut], int]:
         """Models of all the caller's tenants, or of one and those below it; newest first. Raises BadInput for an unknown ``part.sort``."""
@@ -48,14 +51,18 @@ class ModelService:
         found = [pair for pairs in await asyncio.gather(*map(one, workspaces)) for pair in pairs]
         found = [pair for pair in found if part.text.lower() in pair[1].name.lower()]
         found.sort(key=lambda pair: (-pair[1].updated_at.timestamp(), pair[1].name))
-        if order is not None and order.field == FRAMEWORK:
-            # it stands in each model's own files: all of them have to be read before they can be put in order
-            every = await asyncio.gather(*(self._model_out(*pair) for pair in found))
-            return in_order(every, part.sort, {FRAMEWORK: lambda model: model.framework})[part.offset : part.offset + part.limit], len(
-                found
-            )
-        shown_now = in_order(found, part.sort, SORTS)[part.offset : part.offset + part.limit]
-        return list(await asyncio.gather(*(self._model_out(*pair) for pair in shown_now))), len(found)
+        by_framework = order is not None and order.field == FRAMEWORK
+        # it stands in each model's own files: all of them have to be read before they can be put in order
+        wanted = found if by_framework else in_order(found, part.sort, SORTS)[part.offset : part.offset + part.limit]
+
+        async def brief(pair: tuple[str, RegisteredModel]) -> ModelOut:
+            async with turn:
+                return await self._model_out(*pair)
+
+        rows = list(await asyncio.gather(*map(brief, wanted)))
+        if by_framework:
+            rows = in_order(rows, part.sort, {FRAMEWORK: lambda model: model.framework or None})[part.offset : part.offset + part.limit]
+        return rows, len(found)
 
     async def show(self, caller: Caller, tenant: str, name: str) -> ModelDetails:
         served = await asyncio.to_thread(self._served, caller, "models:read", tenant)
@@ -79,25 +86,26 @@ class ModelService:
 
     async def set_alias(self, caller: Caller, tenant: str, name: str, alias: str, version: str) -> None:
         await asyncio.to_thread(self._served, caller, "models:write", tenant)
-        await self.registry.set_alias(tenant, name, alias, check_version(version))
+        changed = {Thing(Kind.VERSION, name, check_version(version)), Thing(Kind.ALIAS, name, alias)}
+        await self.owners.check(caller, tenant, changed)
+        await self.registry.set_alias(tenant, name, alias, version)
 
     async def delete_alias(self, caller: Caller, tenant: str, name: str, alias: str) -> None:
         await asyncio.to_thread(self._served, caller, "models:write", tenant)
+        await self.owners.check(caller, tenant, {Thing(Kind.ALIAS, name, alias)})
         await self.registry.delete_alias(tenant, name, alias)
 
     async def delete_version(self, caller: Caller, tenant: str, name: str, number: str) -> None:
         """Raises Conflict while an endpoint serves it."""
         served = await asyncio.to_thread(self._served, caller, "models:read", tenant)
-        version = await self.registry.get_version(tenant, name, check_version(number))
-        await asyncio.to_thread(self._permit_delete, caller, tenant, [version])
+        await self.owners.check(caller, tenant, {Thing(Kind.VERSION, name, check_version(number))})
         refuse_served([s for s in served if s.model == name and s.version == number], f"version {number} of {name}")
         await self.registry.delete_version(tenant, name, number)
 
     async def delete_model(self, caller: Caller, tenant: str, name: str) -> None:
         """With all its versions. Raises Conflict while an endpoint serves one."""
         served = await asyncio.to_thread(self._served, caller, "models:read", tenant)
-        model = await self.registry.get_model(tenant, name)
-        await asyncio.to_thread(self._permit_delete, caller, tenant, model.versions)
+        await self.owners.check(caller, tenant, {Thing(Kind.MODEL, name), Thing(Kind.ALL_VERSIONS, name)})
         refuse_served([s for s in served if s.model == name], f"the model {name}")
         await self.registry.delete_model(tenant, name)
 
@@ -125,12 +133,6 @@ class ModelService:
         if job.run_id is None or job.experiment_id is None:
             raise Conflict(f"job {job.id} has not started yet, so it has no run and no model")
         return job
-
-    def _permit_delete(self, caller: Caller, tenant: str, versions: Sequence[Version]) -> None:
-        owners = {version.owner for version in versions} or {None}
-        with self.database.reading() as tx:
-            for owner in owners:
-                permit(tx, caller, "models:delete", tenant, owner=owner)
 
     async def _choose_logged(self, job: SourceJob, model_id: str | None) -> Mapping[str, Any]:
         logged = await self.tracking.logged_models(job.tenant, job.experiment_id or "", job.run_id or "")

@@ -10,7 +10,7 @@ from ltai_services.tracking import make_tracking
 
 
 def make(platform: Platform) -> Parts:
-    tracking = make_tracking(platform.settings.folder.mlflow_socket)
+    tracking = make_tracking(platform.settings)
     controller = EndpointController(platform, tracking)
     return Parts(router=make_router(ServingService(platform, tracking, controller.poke)), controllers=(controller,))
 

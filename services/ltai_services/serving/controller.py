@@ -6,14 +6,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from ltai_hub.backends.base import Observed
+from ltai_hub.backends.base import Observed, ScalesReplicas
 from ltai_hub.controllers.controller import Controller
-from ltai_hub.domain.workloads import Kind, Phase
+from ltai_hub.domain.workloads import Kind, Phase, Workload
 from ltai_hub.errors import BadWorkload, NoCapacity, Problem, TryLater
 from ltai_hub.metering.phases import change_phase
 from ltai_hub.service import Platform
@@ -31,6 +32,7 @@ from ltai_services.serving.plan import (
     last_end,
     look,
     make_plan,
+    make_scaled_plan,
     routes_wanted,
 )
 from ltai_services.serving.store import RUNNING, STOPPED, Endpoint, Instance
@@ -78,8 +80,15 @@ class EndpointController(Controller):
             await asyncio.to_thread(self._stop_due, endpoint, now)
             self.poke()
             return
-        plan = make_plan(endpoint, instances, held, endpoint.id in self._crowded, now)
+        if self._is_scaled:
+            plan = make_scaled_plan(endpoint, instances, held, now)
+        else:
+            plan = make_plan(endpoint, instances, held, endpoint.id in self._crowded, now)
         await self._apply(endpoint, instances, plan, now)
+
+    @property
+    def _is_scaled(self) -> bool:
+        return isinstance(self._platform.backend, ScalesReplicas)
 
     async def settle(self) -> None:
         """Wait for the starts under way (tests, shutdown)."""
@@ -92,10 +101,11 @@ class EndpointController(Controller):
             grouped: dict[int, list[Instance]] = {}
             for instance in store.instances_of(tx, [endpoint.id for endpoint in endpoints]):
                 grouped.setdefault(instance.endpoint_id, []).append(instance)
-            answers = standings(tx, Kind.ENDPOINT, [e.noun_id for e in endpoints if e.phase is Phase.QUEUED])
+            queued = [e.noun_id for e in endpoints if e.phase is Phase.QUEUED]
+            answers = standings(tx, Kind.ENDPOINT, queued, self._platform.left_to_queue)
         if any(not answer.held and answer.position == 1 for answer in answers.values()):
             with self._platform.database.transaction() as tx:
-                admit_waiting(tx, self._platform.clock())
+                admit_waiting(tx, self._platform.clock(), self._platform.left_to_queue)
         return endpoints, grouped, {int(number) for number, answer in answers.items() if answer.held}
 
     def _next_interval(self, endpoints: Sequence[Endpoint]) -> float:
@@ -143,14 +153,16 @@ class EndpointController(Controller):
 
     def _note_instance(self, instance: Instance, seen: Seen, reason: str) -> None:
         with self._platform.database.transaction() as tx:
-            values = {"phase": seen.phase, "address": seen.address, "ready_at": seen.ready_at, "ended_at": seen.ended_at}
-            store.change_instance(tx, instance.id, **values)
+            values = {"phase": seen.phase, "address": seen.address, "ready": seen.ready}
+            store.change_instance(tx, instance.id, **values, ready_at=seen.ready_at or instance.ready_at, ended_at=seen.ended_at)
             endpoint = store.find(tx, instance.endpoint_id)
             if endpoint is None or endpoint.wanted != RUNNING or instance.generation != endpoint.generation:
                 return
             if seen.phase is Phase.RUNNING:
                 self._crowded.discard(endpoint.id)
                 store.change(tx, endpoint.id, reason="", failures=0 if instance.ready_at else endpoint.failures)
+            elif not seen.phase.is_final:
+                store.change(tx, endpoint.id, reason=seen.reason)
             elif instance.place < endpoint.instances:
                 failures = endpoint.failures + 1 if seen.quick else 1
                 store.change(tx, endpoint.id, failures=failures, reason=f"instance {instance.place} ended: {reason}")
@@ -168,6 +180,8 @@ class EndpointController(Controller):
         for start in plan.starts:
             if time.monotonic() >= self._not_before.get(endpoint.id, 0):
                 await self._begin_start(endpoint, start, now)
+        if plan.replaced is not None and time.monotonic() >= self._not_before.get(endpoint.id, 0):
+            self._begin_replace(endpoint, plan.replaced)
         for instance in instances:
             if instance.is_alive and instance.backend_state is None and not plan.stops:
                 self._resume_start(endpoint, instance)
@@ -225,7 +239,8 @@ class EndpointController(Controller):
             current = store.find(tx, endpoint.id)
             if current is None or current.wanted != RUNNING or current.generation != endpoint.generation:
                 return None
-            return store.insert_instance(tx, current, start.place, start.attempt, now)
+            replicas = current.instances if self._is_scaled else 1
+            return store.insert_instance(tx, current, start.place, start.attempt, now, replicas)
 
     def _resume_start(self, endpoint: Endpoint, instance: Instance) -> None:
         """Beside the loop; also for an instance whose start was cut short by a crash (the name makes it one start)."""
@@ -265,13 +280,43 @@ class EndpointController(Controller):
         await ensure_image(platform, endpoint.image, lambda words: self._say(endpoint, words))
         # An instance that cannot fetch its model counts as failed; while MLflow itself is starting nobody is to blame.
         await self._tracking.check()
+        return await platform.backend.start(await self._make_workload(endpoint, instance))
+
+    async def _make_workload(self, endpoint: Endpoint, instance: Instance) -> Workload:
+        platform = self._platform
         scopes = ["access:services!service=models"]
         token = (await platform.hub.make_token(endpoint.user, scopes, f"endpoint {endpoint.id}", TOKEN_SECONDS)).value
         access = Access(inside_url(platform.settings) + PREFIX, token)
         home = platform.settings.folder.home(endpoint.user)
-        return await platform.backend.start(
-            make_workload(endpoint, instance, platform.catalog, access, home, platform.settings.signing_key)
-        )
+        return make_workload(endpoint, instance, platform.catalog, access, home, platform.settings.signing_key)
+
+    # ---- replacing what the backend keeps alive
+
+    def _begin_replace(self, endpoint: Endpoint, instance: Instance) -> None:
+        if instance.backend_state is None or instance.id in self._starting:
+            return
+        wished = replace(instance, generation=endpoint.generation, version=endpoint.version, replicas=endpoint.instances)
+        task = asyncio.create_task(self._replace(endpoint, wished), name=f"replace endpoint {endpoint.id}")
+        self._starting[instance.id] = task
+        task.add_done_callback(lambda _: self._on_started(instance.id))
+
+    async def _replace(self, endpoint: Endpoint, wished: Instance) -> None:
+        """Until it is done the row keeps what it was, and the next pass tries again."""
+        backend = self._platform.backend
+        if not isinstance(backend, ScalesReplicas) or wished.backend_state is None:
+            raise TypeError("only what a backend scales is replaced")
+        try:
+            state = await backend.replace(wished.backend_state, await self._make_workload(endpoint, wished))
+        except Problem as problem:
+            self._not_before[endpoint.id] = time.monotonic() + RETRY_SECONDS
+            await asyncio.to_thread(self._say, endpoint, problem.message)
+            return
+        await asyncio.to_thread(self._record_replace, wished, state)
+
+    def _record_replace(self, wished: Instance, state: dict[str, Any]) -> None:
+        with self._platform.database.transaction() as tx:
+            values = {"generation": wished.generation, "version": wished.version, "replicas": wished.replicas}
+            store.change_instance(tx, wished.id, backend_state=state, **values)
 
     def _record_start(self, endpoint: Endpoint, instance: Instance, state: dict[str, Any]) -> bool:
         """False when it is not wanted any more."""

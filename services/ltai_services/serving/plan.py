@@ -31,12 +31,16 @@ class Stop:
 
 @dataclass(frozen=True)
 class Plan:
-    """``starts`` and ``stops`` of instances; ``phase`` the endpoint is in now; ``failed``: the generation is given up."""
+    """``starts`` and ``stops`` of instances; ``phase`` the endpoint is in now; ``failed``: the generation is given up.
+
+    ``replaced``: what the backend keeps alive is to become as the endpoint is now.
+    """
 
     phase: Phase
     starts: tuple[Start, ...] = ()
     stops: tuple[Stop, ...] = ()
     failed: bool = False
+    replaced: Instance | None = None
 
 
 def make_plan(endpoint: Endpoint, instances: Sequence[Instance], held: bool, crowded: bool, now: datetime) -> Plan:
@@ -62,10 +66,25 @@ def make_plan(endpoint: Endpoint, instances: Sequence[Instance], held: bool, cro
     return Plan(_phase(endpoint, alive), starts=starts, stops=tuple(map(Stop, stops)))
 
 
-def missing(endpoint: Endpoint, mine: Sequence[Instance], now: datetime) -> tuple[Start, ...]:
+def make_scaled_plan(endpoint: Endpoint, instances: Sequence[Instance], held: bool, now: datetime) -> Plan:
+    """The backend keeps the replicas alive and replaces them without a gap: one row stands for all, in every generation."""
+    alive = [instance for instance in instances if instance.is_alive]
+    if endpoint.wanted != RUNNING or (endpoint.phase is Phase.QUEUED and not held):
+        return make_plan(endpoint, instances, held, False, now)
+    if not alive:
+        if endpoint.failures >= MOST_FAILURES:
+            return Plan(_phase(endpoint, alive), failed=True)
+        mine = [instance for instance in instances if instance.generation == endpoint.generation]
+        return Plan(_phase(endpoint, alive), starts=missing(endpoint, mine, now, places=1))
+    one = alive[-1]
+    is_as_wished = (one.generation, one.replicas) == (endpoint.generation, endpoint.instances)
+    return Plan(_phase(endpoint, alive), replaced=None if is_as_wished else one)
+
+
+def missing(endpoint: Endpoint, mine: Sequence[Instance], now: datetime, places: int | None = None) -> tuple[Start, ...]:
     """Places without a living instance whose waiting time is over."""
     starts = []
-    for place in range(endpoint.instances):
+    for place in range(endpoint.instances if places is None else places):
         tries = [instance for instance in mine if instance.place == place]
         if any(instance.is_alive for instance in tries):
             continue
@@ -79,6 +98,8 @@ def missing(endpoint: Endpoint, mine: Sequence[Instance], now: datetime) -> tupl
 def _phase(endpoint: Endpoint, alive: Sequence[Instance]) -> Phase:
     if any(instance.is_ready for instance in alive):
         return Phase.RUNNING
+    if alive and all(instance.phase is Phase.QUEUED for instance in alive):
+        return Phase.QUEUED
     return Phase.QUEUED if endpoint.phase is Phase.QUEUED and not alive else Phase.STARTING
 
 
@@ -88,6 +109,7 @@ class Seen:
 
     phase: Phase
     address: str = ""
+    ready: int = 0
     ready_at: datetime | None = None
     ended_at: datetime | None = None
     quick: bool = False
@@ -96,18 +118,22 @@ class Seen:
 
 def look(instance: Instance, observed: Observed, now: datetime) -> Seen | None:
     """None when the row already says it."""
-    if observed.phase is Phase.STARTING:
-        return None
+    if observed.phase in (Phase.QUEUED, Phase.STARTING):
+        if instance.phase in (observed.phase, Phase.RUNNING):
+            # one that answered and does not now: its replicas are being replaced, its address stays
+            return None
+        return Seen(observed.phase, instance.address, reason=observed.reason)
     if observed.phase is Phase.RUNNING:
         address = observed.addresses[0] if observed.addresses else ""
-        if instance.is_ready and instance.address == address:
+        ready = observed.ready or 1
+        if instance.is_ready and (instance.address, instance.ready) == (address, ready):
             return None
-        return Seen(Phase.RUNNING, address, instance.ready_at or now)
+        return Seen(Phase.RUNNING, address, ready, instance.ready_at or now)
     ended = observed.ended_at or instance.seen_at or instance.ready_at or now
     begun = instance.ready_at or observed.started_at or instance.created_at
     reason = observed.reason or ("its process is gone" if observed.phase is Phase.GONE else "it ended")
     quick = observed.phase is Phase.FAILED and observed.exit_code not in STOPPED_CODES and ended - begun < QUICK
-    return Seen(Phase.FAILED, "", instance.ready_at, ended, quick, reason)
+    return Seen(Phase.FAILED, "", 0, instance.ready_at, ended, quick, reason)
 
 
 def first_ready(instances: Sequence[Instance]) -> datetime | None:

@@ -228,7 +228,7 @@ class ServingService:
         """Reserve or queue, as the endpoint's owner is entitled to."""
         subject = make_subject(endpoint, self.catalog)
         action = "endpoints:create" if old is None else "endpoints:update"
-        admission = admit(tx, caller, action, make_ask(endpoint, self.catalog), now)
+        admission = admit(tx, caller, action, make_ask(endpoint, self.catalog), now, self.platform.left_to_queue)
         change_phase(tx, subject, old, Phase.QUEUED, admission.reason, now, caller.name)
         store.change(tx, endpoint.id, reason=admission.reason)
 
@@ -263,7 +263,7 @@ class ServingService:
         if endpoint.phase.is_final:
             return
         release(tx, Kind.ENDPOINT, endpoint.noun_id, now)
-        admission = admit(tx, caller, "endpoints:update", make_ask(scaled, self.catalog), now)
+        admission = admit(tx, caller, "endpoints:update", make_ask(scaled, self.catalog), now, self.platform.left_to_queue)
         if not admission.held and endpoint.phase is not Phase.QUEUED:
             raise Conflict(f"{instances} instances do not fit now: {admission.reason}")
         change_replicas(tx, make_subject(scaled, self.catalog), now)
@@ -314,7 +314,8 @@ class ServingService:
         return self._out_all(tx, [endpoint], now)[0]
 
     def _out_all(self, tx: Connection, endpoints: Sequence[Endpoint], now: datetime) -> list[EndpointOut]:
-        queue = standings(tx, Kind.ENDPOINT, [e.noun_id for e in endpoints if e.phase is Phase.QUEUED])
+        queued = [e.noun_id for e in endpoints if e.phase is Phase.QUEUED]
+        queue = standings(tx, Kind.ENDPOINT, queued, self.platform.left_to_queue)
         costs = costs_of(tx, Kind.ENDPOINT, [e.noun_id for e in endpoints], now)
         ready = store.count_ready(tx, [e.id for e in endpoints])
         return [self._one_out(e, queue.get(e.noun_id), costs.get(e.noun_id, 0), ready.get(e.id, 0)) for e in endpoints]

@@ -62,7 +62,10 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Instance:
-    """``place`` 0 … instances-1; ``attempt`` counts the processes that were started for the place in this generation."""
+    """``place`` 0 … instances-1; ``attempt`` counts the processes that were started for the place in this generation.
+
+    Where the backend keeps replicas alive itself there is one of it for all, with ``replicas`` of which ``ready`` answer.
+    """
 
     id: int
     endpoint_id: int
@@ -70,6 +73,8 @@ class Instance:
     version: str
     place: int
     attempt: int
+    replicas: int
+    ready: int
     phase: Phase
     address: str
     backend_state: dict[str, Any] | None
@@ -169,11 +174,10 @@ def unfinished(tx: Connection) -> list[Endpoint]:
     return [_endpoint(row) for row in tx.execute(query.order_by(endpoints.c.id)).mappings()]
 
 
-def insert_instance(tx: Connection, endpoint: Endpoint, place: int, attempt: int, at: datetime) -> Instance:
+def insert_instance(tx: Connection, endpoint: Endpoint, place: int, attempt: int, at: datetime, replicas: int = 1) -> Instance:
     values = {"endpoint_id": endpoint.id, "generation": endpoint.generation, "version": endpoint.version, "place": place}
-    done = tx.execute(
-        insert(endpoint_instances).values(**values, attempt=attempt, phase=Phase.STARTING, address="", backend_state=None, created_at=at)
-    )
+    begun = {"phase": Phase.STARTING, "address": "", "backend_state": None, "created_at": at, "ready": 0}
+    done = tx.execute(insert(endpoint_instances).values(**values, **begun, attempt=attempt, replicas=replicas))
     row = tx.execute(select(endpoint_instances).where(endpoint_instances.c.id == new_id(done))).mappings().one()
     return _instance(row)
 
@@ -193,7 +197,9 @@ def instances_of(tx: Connection, endpoint_ids: Sequence[int], generation: int | 
 def count_ready(tx: Connection, endpoint_ids: Sequence[int]) -> dict[int, int]:
     """Endpoint → how many of its instances answer; those without any are left out."""
     column = endpoint_instances.c.endpoint_id
-    query = select(column, func.count()).where(column.in_(list(endpoint_ids)), endpoint_instances.c.phase == Phase.RUNNING)
+    query = select(column, func.sum(endpoint_instances.c.ready)).where(
+        column.in_(list(endpoint_ids)), endpoint_instances.c.phase == Phase.RUNNING
+    )
     return {endpoint: number for endpoint, number in tx.execute(query.group_by(column))}
 
 

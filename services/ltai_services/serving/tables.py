@@ -59,6 +59,9 @@ endpoint_instances = Table(
     Column("version", String(16), nullable=False),
     Column("place", Integer, nullable=False),
     Column("attempt", Integer, nullable=False),
+    # one process, or as many as the backend keeps alive together; and how many of them answer
+    Column("replicas", Integer, nullable=False, server_default="1"),
+    Column("ready", Integer, nullable=False, server_default="0"),
     Column("phase", String(20), nullable=False),
     Column("address", String(200), nullable=False),
     Column("backend_state", JSON),

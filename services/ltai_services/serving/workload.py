@@ -38,6 +38,7 @@ def make_workload(endpoint: Endpoint, instance: Instance, catalog: Catalog, acce
         user=endpoint.user,
         tenant=endpoint.tenant,
         image=endpoint.image,
+        flavor=endpoint.flavor,
         resources=catalog.get_flavor(endpoint.flavor).resources,
         command=("python", "-m", "ltai_lab.serving"),
         env={
@@ -59,6 +60,7 @@ def make_workload(endpoint: Endpoint, instance: Instance, catalog: Catalog, acce
         home=str(home),
         cwd=str(home),
         port=True,
+        replicas=instance.replicas,
         grace_seconds=10,
     )
 

@@ -88,8 +88,8 @@ def add_tenants(router: APIRouter, service: TenancyService) -> None:
         return service.get_tenant(caller, slug)
 
     @router.patch("/tenants/{slug}")
-    def rename_tenant(caller: Annotated[Caller, Depends(require("tenants:update"))], slug: str, change: TenantChange) -> TenantOut:
-        return service.rename_tenant(caller, slug, change.name)
+    def change_tenant(caller: Annotated[Caller, Depends(require("tenants:update"))], slug: str, change: TenantChange) -> TenantOut:
+        return service.change_tenant(caller, slug, change)
 
     @router.delete("/tenants/{slug}", status_code=status.HTTP_204_NO_CONTENT)
     def delete_tenant(caller: Annotated[Caller, Depends(require("tenants:delete"))], slug: str) -> None:

@@ -11,6 +11,7 @@ from ltai_hub.domain.permissions import Role
 from ltai_hub.domain.tenants import TenantKind
 
 Language = Literal["", "en", "zh-CN"]
+MOST_WEIGHT = 1000
 
 
 class Body(BaseModel):
@@ -25,7 +26,17 @@ class NewTenant(Body):
 
 
 class TenantChange(Body):
-    name: str
+    """What is left out stays."""
+
+    name: str | None = None
+    weight: int | None = Field(default=None, ge=1, le=MOST_WEIGHT, description="part of what several tenants of a cluster borrow at once")
+
+
+class Cluster(BaseModel):
+    """Whether the cluster has the tenant's queue, as its quotas say; else what is in the way."""
+
+    ready: bool
+    message: str
 
 
 class TenantOut(BaseModel):
@@ -36,8 +47,10 @@ class TenantOut(BaseModel):
     path: list[str]
     depth: int
     members: int
+    weight: int
     role: Role | None
     created_at: datetime
+    cluster: Cluster | None = Field(default=None, description="none where the platform keeps the quotas itself")
 
 
 class MemberRole(Body):
@@ -54,6 +67,9 @@ class MemberOut(BaseModel):
 class NewQuota(Body):
     resource: str = Field(description='"cpu" (cores), "memory" and "storage" (bytes), "accelerators" or "accelerator:KIND"')
     limit: float | None = Field(ge=0, allow_inf_nan=False, description="none takes the quota away")
+    guaranteed: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="of the limit, what is the tenant's whenever it asks; left out: as before"
+    )
     user: str | None = Field(default=None, description='none: the tenant as a whole; "*": each user of it; else one user')
 
 
@@ -63,7 +79,9 @@ class QuotaOut(BaseModel):
     user: str | None
     resource: str
     limit: float | None
+    guaranteed: float
     used: float
+    borrowed: float = Field(description="of what is used, more than is guaranteed")
 
 
 class ProfileOut(BaseModel):

@@ -6,16 +6,18 @@ import re
 from asyncio import to_thread
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from ltai_hub.accounts.service import Accounts
 from ltai_hub.accounts.store import Account
+from ltai_hub.backends.base import HasQueue
 from ltai_hub.domain.lists import Part, in_order
 from ltai_hub.domain.permissions import ACTIONS, Role, actions_of
-from ltai_hub.domain.quotas import ACCELERATOR, PLAIN_RESOURCES
-from ltai_hub.domain.tenants import Tenant
+from ltai_hub.domain.quotas import ACCELERATOR, Limit, can_be_guaranteed, guaranteed_inside, resource_names, say
+from ltai_hub.domain.tenants import Quota, Tenant
 from ltai_hub.errors import BadInput, Conflict, Denied, NotFound
 from ltai_hub.metering import store as metering
 from ltai_hub.service import Platform
@@ -25,6 +27,7 @@ from ltai_hub.tenancy.admission import admit_waiting, limits_for
 from ltai_hub.tenancy.permit import default_tenant, permit, permitted_tenants
 from ltai_hub.web.callers import Caller
 from ltai_services.tenancy.models import (
+    Cluster,
     EventOut,
     InviteOut,
     Me,
@@ -35,11 +38,13 @@ from ltai_services.tenancy.models import (
     NewUser,
     ProfileOut,
     QuotaOut,
+    TenantChange,
     TenantOut,
     TenantRole,
     UserChange,
     UserOut,
 )
+from ltai_services.tenancy.store import ALL, cluster_sentences
 
 TENANT_SORTS: Mapping[str, Callable[[TenantOut], Any]] = {
     "slug": lambda tenant: tenant.slug,
@@ -51,6 +56,7 @@ TENANT_SORTS: Mapping[str, Callable[[TenantOut], Any]] = {
     "role": lambda tenant: tenant.role.rank if tenant.role else None,
     "created_at": lambda tenant: tenant.created_at,
 }
+NOT_YET = "the cluster has not heard of it yet"
 SLUG = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
 
 
@@ -62,9 +68,25 @@ def free_slug(tx: Connection, name: str) -> str:
     return make_slug(name)
 
 
+def _quota_out(quota: Quota | Limit, tenant_name: str) -> QuotaOut:
+    return QuotaOut(
+        tenant=quota.tenant,
+        tenant_name=tenant_name,
+        user=quota.user or None,
+        resource=quota.resource,
+        limit=quota.limit,
+        guaranteed=quota.guaranteed,
+        used=quota.used,
+        borrowed=max(quota.used - quota.guaranteed, 0) if quota.guaranteed else 0,
+    )
+
+
 class TenancyService:
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
+        self.has_queue = isinstance(platform.backend, HasQueue)
+        # tenants, quotas or weights are other ones now
+        self.on_change: Callable[[], None] = lambda: None
         self.database = platform.database
         self.accounts = Accounts(platform.database, platform.clock)
 
@@ -114,7 +136,9 @@ class TenancyService:
                 raise Conflict(f"the slug {slug} is taken by another tenant; choose another name or give a slug of your own")
             tenant = store.insert_tenant(tx, slug, name, new.kind, parent, self.platform.clock())
             self._event(tx, caller, tenant, "created", "")
-            return self._tenant_out(tx, caller, slug)
+            answer = self._tenant_out(tx, caller, slug)
+        self.on_change()
+        return answer
 
     def _parent(self, tx: Connection, caller: Caller, parent: str | None) -> Tenant | None:
         if parent is not None:
@@ -124,12 +148,23 @@ class TenancyService:
             raise Denied(f"{caller.name} is no platform administrator, and only they may make an organisation; name a tenant above")
         return None
 
-    def rename_tenant(self, caller: Caller, slug: str, name: str) -> TenantOut:
-        title = check_title(name, "tenant")
+    def change_tenant(self, caller: Caller, slug: str, change: TenantChange) -> TenantOut:
+        title = None if change.name is None else check_title(change.name, "tenant")
         with self.database.transaction() as tx:
             permit(tx, caller, "tenants:update", slug)
-            store.rename_tenant(tx, slug, title)
-            return self._tenant_out(tx, caller, slug)
+            if title is not None:
+                store.rename_tenant(tx, slug, title)
+            if change.weight is not None:
+                self._weigh(tx, caller, store.get_tenant(tx, slug), change.weight)
+            answer = self._tenant_out(tx, caller, slug)
+        self.on_change()
+        return answer
+
+    def _weigh(self, tx: Connection, caller: Caller, tenant: Tenant, weight: int) -> None:
+        permit(tx, caller, "quotas:write", tenant.slug)
+        self._check_set_from_above(tx, caller, tenant, "weight")
+        store.weigh_tenant(tx, tenant.slug, weight)
+        self._event(tx, caller, tenant, "weight", f"{tenant.weight} → {weight}")
 
     def delete_tenant(self, caller: Caller, slug: str) -> None:
         with self.database.transaction() as tx:
@@ -140,12 +175,14 @@ class TenancyService:
             if store.has_history(tx, tenant):
                 raise Conflict(f"{tenant.name} has environments, jobs, endpoints or bills; tenants with a history are kept")
             store.delete_tenant(tx, tenant)
+        self.on_change()
 
     def _tenant_out(self, tx: Connection, caller: Caller, slug: str) -> TenantOut:
         return self._tenants_out(tx, caller, [store.get_tenant(tx, slug)])[0]
 
     def _tenants_out(self, tx: Connection, caller: Caller, tenants: Sequence[Tenant]) -> list[TenantOut]:
         roles, members = store.roles_of(tx, caller.name), store.count_members(tx)
+        clusters = cluster_sentences(tx) if self.has_queue else {}
         return [
             TenantOut(
                 slug=tenant.slug,
@@ -155,11 +192,16 @@ class TenancyService:
                 path=list(tenant.path),
                 depth=tenant.depth,
                 members=members.get(tenant.id, 0),
+                weight=tenant.weight,
                 role=roles.get(tenant.slug),
                 created_at=tenant.created_at,
+                cluster=self._cluster(clusters.get(tenant.slug, NOT_YET) or clusters.get(ALL, "")),
             )
             for tenant in tenants
         ]
+
+    def _cluster(self, sentence: str) -> Cluster | None:
+        return Cluster(ready=not sentence, message=sentence) if self.has_queue else None
 
     # ---- members
 
@@ -232,10 +274,7 @@ class TenancyService:
             permit(tx, caller, "quotas:read", slug)
             tenant = store.get_tenant(tx, slug)
             if slug in permitted_tenants(tx, caller, "quotas:read"):
-                return [
-                    QuotaOut(tenant=q.tenant, tenant_name=tenant.name, user=q.user or None, resource=q.resource, limit=q.limit, used=q.used)
-                    for q in store.quota_rows(tx, tenant)
-                ]
+                return [_quota_out(q, tenant.name) for q in store.quota_rows(tx, tenant)]
             return self._binding(tx, tenant, caller.name)
 
     def my_quotas(self, caller: Caller, slug: str | None) -> list[QuotaOut]:
@@ -246,36 +285,67 @@ class TenancyService:
             return self._binding(tx, store.get_tenant(tx, name), caller.name)
 
     def _binding(self, tx: Connection, tenant: Tenant, user: str) -> list[QuotaOut]:
-        return [
-            QuotaOut(tenant=q.tenant, tenant_name=q.tenant_name, user=q.user or None, resource=q.resource, limit=q.limit, used=q.used)
-            for q in limits_for(tx, tenant.id, user)
-        ]
+        return [_quota_out(limit, limit.tenant_name) for limit in limits_for(tx, tenant.id, user)]
 
     def put_quota(self, caller: Caller, slug: str, new: NewQuota) -> list[QuotaOut]:
-        kinds = {flavor.resources.accelerator for flavor in self.platform.catalog.flavors.values()} - {""}
-        if new.resource not in PLAIN_RESOURCES and new.resource.removeprefix(ACCELERATOR) not in kinds:
-            known = ", ".join([*PLAIN_RESOURCES, *(ACCELERATOR + kind for kind in sorted(kinds))])
-            raise BadInput(f"there is no resource {shown(new.resource)}; choose one of {known}")
+        known = resource_names(self.platform.catalog.accelerators)
+        if new.resource not in known:
+            raise BadInput(f"there is no resource {shown(new.resource)}; choose one of {', '.join(known)}")
         if new.user not in (None, "", "*"):
             self.accounts.get(str(new.user))
         with self.database.transaction() as tx:
             permit(tx, caller, "quotas:write", slug)
-            self._check_not_own_ceiling(tx, caller, slug)
             tenant = store.get_tenant(tx, slug)
-            store.put_quota(tx, tenant, new.user or "", new.resource, new.limit)
+            self._check_set_from_above(tx, caller, tenant, "quota")
+            guaranteed = self._guaranteed(tx, tenant, new)
+            store.put_quota(tx, tenant, new.user or "", new.resource, new.limit, guaranteed)
             whose = {None: "the tenant", "": "the tenant", "*": "each user"}.get(new.user, new.user)
-            self._event(tx, caller, tenant, "quota", f"{new.resource} of {whose} is {'unlimited' if new.limit is None else new.limit}")
-            admit_waiting(tx, self.platform.clock())
+            how_much = "unlimited" if new.limit is None else f"{new.limit:g}"
+            safe = f", {guaranteed:g} of it guaranteed" if guaranteed else ""
+            self._event(tx, caller, tenant, "quota", f"{new.resource} of {whose} is {how_much}{safe}")
+            admit_waiting(tx, self.platform.clock(), self.platform.left_to_queue)
+        self.on_change()
         return self.list_quotas(caller, slug)
 
-    def _check_not_own_ceiling(self, tx: Connection, caller: Caller, slug: str) -> None:
-        """An admin of a tenant divides it among those below; the tenant's own limit is set from above."""
+    def _check_set_from_above(self, tx: Connection, caller: Caller, tenant: Tenant, what: str) -> None:
+        """An admin of a tenant divides it among those below; the tenant's own part is set from above."""
         if caller.admin:
             return
-        tenant = store.get_tenant(tx, slug)
         above = store.roles_of(tx, caller.name).get(tenant.parent or "")
         if above is not Role.ADMIN:
-            raise Denied(f"the quota of {tenant.name} is set by an administrator of the tenant above it")
+            raise Denied(f"the {what} of {tenant.name} is set by an administrator of the tenant above it")
+
+    def _guaranteed(self, tx: Connection, tenant: Tenant, new: NewQuota) -> float:
+        """What the quota will guarantee. Raises BadInput when that cannot be kept, with the numbers."""
+        rows = [quota for quota in store.tenant_quotas(tx) if quota.resource == new.resource]
+        before = {quota.tenant: quota.guaranteed for quota in rows}
+        if new.user:
+            if new.guaranteed:
+                raise BadInput("only a tenant as a whole can have something guaranteed, not a user of it")
+            return 0
+        wished = before.get(tenant.slug, 0) if new.guaranteed is None else new.guaranteed
+        if wished and not can_be_guaranteed(new.resource):
+            raise BadInput(f"{new.resource} cannot be guaranteed; cpu, memory and {ACCELERATOR}KIND can")
+        if new.limit is None:
+            if new.guaranteed:
+                raise BadInput("what is guaranteed is a part of the limit; set a limit too")
+            return 0
+        caps = {quota.tenant: quota.limit for quota in rows} | {tenant.slug: new.limit}
+        self._check_caps(tx, tenant, new.resource, before | {tenant.slug: wished}, caps)
+        return wished
+
+    def _check_caps(self, tx: Connection, tenant: Tenant, resource: str, own: Mapping[str, float], caps: Mapping[str, float]) -> None:
+        """The tenant and those above it must have room for all that is guaranteed inside of them."""
+        tenants = {one.slug: one for one in store.all_tenants(tx)}
+        inside = guaranteed_inside({slug: one.parent for slug, one in tenants.items()}, own)
+        slug: str | None = tenant.slug
+        while slug is not None:
+            if inside[slug] > caps.get(slug, inf):
+                raise BadInput(
+                    f"{tenants[slug].name} may use {say(resource, caps[slug])} in all, and {say(resource, inside[slug])} would be "
+                    "guaranteed in it; guarantee less, or raise its limit first"
+                )
+            slug = tenants[slug].parent
 
     # ---- accounts
 

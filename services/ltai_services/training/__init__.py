@@ -10,7 +10,7 @@ from ltai_services.training.service import TrainingService
 
 
 def make(platform: Platform) -> Parts:
-    tracking = make_tracking(platform.settings.folder.mlflow_socket)
+    tracking = make_tracking(platform.settings)
     controller = JobController(platform, tracking)
     return Parts(router=make_router(TrainingService(platform, tracking, controller.poke)), controllers=(controller,))
 

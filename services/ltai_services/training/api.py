@@ -26,18 +26,22 @@ def make_router(service: TrainingService) -> APIRouter:
     router = APIRouter()
 
     @router.get("/jobs")
-    def list_jobs(
+    async def list_jobs(
         caller: Reader, paging: Page, tenant: str | None = None, user: str | None = None, phase: Phase | None = None
     ) -> dict[str, Any]:
-        return page(*service.select(caller, paging.part, tenant, whose(caller, user), phase))
+        jobs, total = await asyncio.to_thread(service.select, caller, paging.part, tenant, whose(caller, user), phase)
+        await service.placed(jobs)
+        return page(jobs, total)
 
     @router.post("/jobs", status_code=status.HTTP_201_CREATED)
     async def submit_job(caller: Creator, new: NewJob) -> JobOut:
         return await service.submit(caller, new)
 
     @router.get("/jobs/{job_id}")
-    def show_job(caller: Reader, job_id: int) -> JobOut:
-        return service.show(caller, job_id)
+    async def show_job(caller: Reader, job_id: int) -> JobOut:
+        job = await asyncio.to_thread(service.show, caller, job_id)
+        await service.placed([job])
+        return job
 
     @router.post("/jobs/{job_id}/cancel")
     def cancel_job(caller: Annotated[Caller, Depends(require("jobs:cancel"))], job_id: int) -> JobOut:

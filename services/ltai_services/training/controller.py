@@ -7,17 +7,14 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from ltai_hub.backends.base import Observed
-from ltai_hub.catalog.files import copy_into_home, profile_mounts
+from ltai_hub.backends.base import HasQueue, Observed
+from ltai_hub.catalog.files import profile_mounts
 from ltai_hub.controllers.controller import Controller
-from ltai_hub.domain.catalog import Profile
 from ltai_hub.domain.workloads import Kind, Phase
 from ltai_hub.errors import BadWorkload, NoCapacity, Problem, TryLater
 from ltai_hub.metering.phases import change_phase
-from ltai_hub.paths import DataFolder
 from ltai_hub.service import Platform
 from ltai_hub.tenancy.admission import admit_waiting, standings
 from ltai_services.images import check_catalog, ensure_image
@@ -31,6 +28,8 @@ log = logging.getLogger("ltai.training")
 
 # While something starts or runs its end should show soon; an idle platform should stay idle.
 BUSY_SECONDS, IDLE_SECONDS = 0.5, 5.0
+# Each start asks MLflow and the hub; a thousand at once would only make all of them wait.
+STARTS_AT_ONCE = 16
 SEEN_SECONDS = 15
 RETRY_SECONDS = 3.0
 GRACE_SECONDS = 10
@@ -40,7 +39,7 @@ RUN_STATES = {Phase.SUCCEEDED: "FINISHED", Phase.FAILED: "FAILED", Phase.CANCELL
 
 @dataclass(frozen=True)
 class Step:
-    """What an observation makes of a job: the phases it goes through, each at its moment."""
+    """What an observation makes of a job: the phases it goes through, each at its moment; none when only the reason is new."""
 
     phases: tuple[tuple[Phase, datetime], ...]
     reason: str = ""
@@ -57,18 +56,22 @@ class JobController(Controller):
         self._tracking = tracking
         self._not_before: dict[int, float] = {}
         self._starting: dict[int, asyncio.Task[None]] = {}
+        self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
 
     async def pass_once(self) -> None:
+        began = time.monotonic()
         jobs, held = await asyncio.to_thread(self._look)
-        self.interval = BUSY_SECONDS if any(not job.phase.is_final and job.backend_state for job in jobs) or held else IDLE_SECONDS
         for job in jobs:
-            if job.phase is Phase.QUEUED and job.id in held:
+            if job.phase is Phase.QUEUED and job.backend_state is None and job.id in held:
                 self._begin_start(job)
         await self._watch([job for job in jobs if job.backend_state is not None and not job.phase.is_final])
         for job in jobs:
             if job.phase.is_final:
                 with self.apart(f"the end of job {job.id}"):
                     await self._end_run(job)
+        busy = held or any(not job.phase.is_final and job.backend_state for job in jobs)
+        # with thousands of jobs half of the time is left for others
+        self.interval = max(BUSY_SECONDS, time.monotonic() - began) if busy else IDLE_SECONDS
 
     async def settle(self) -> None:
         """Wait for the starts under way (tests, shutdown)."""
@@ -79,11 +82,11 @@ class JobController(Controller):
         with self._platform.database.reading() as tx:
             jobs = store.unfinished(tx)
             queued = [job for job in jobs if job.phase is Phase.QUEUED]
-            answers = standings(tx, Kind.JOB, [job.noun_id for job in queued])
+            answers = standings(tx, Kind.JOB, [job.noun_id for job in queued], self._platform.left_to_queue)
         if any(not answer.held and answer.position == 1 for answer in answers.values()):
             with self._platform.database.transaction() as tx:
-                admit_waiting(tx, self._platform.clock())
-                answers = standings(tx, Kind.JOB, [job.noun_id for job in queued])
+                admit_waiting(tx, self._platform.clock(), self._platform.left_to_queue)
+                answers = standings(tx, Kind.JOB, [job.noun_id for job in queued], self._platform.left_to_queue)
         return jobs, {int(number) for number, answer in answers.items() if answer.held}
 
     # ---- starting
@@ -102,7 +105,8 @@ class JobController(Controller):
 
     async def _start(self, job: Job) -> None:
         try:
-            state = await self._start_workload(job)
+            async with self._starts:
+                state = await self._start_workload(job)
         except BadWorkload as problem:
             await asyncio.to_thread(self._fail, job, problem.message)
         except (NoCapacity, TryLater) as problem:
@@ -128,8 +132,6 @@ class JobController(Controller):
         home = settings.folder.home(job.user)
         profile = catalog.profiles.get(job.profile)
         mounts = profile_mounts(settings.folder, profile, home) if profile else ()
-        if profile is not None:
-            await asyncio.to_thread(copy_course_files, settings.folder, profile, home)
         tracked = Tracked(inside_url(settings) + PREFIX, run.run_id, run.experiment_id, token)
         return await self._platform.backend.start(make_workload(job, catalog, home, mounts, tracked))
 
@@ -166,8 +168,11 @@ class JobController(Controller):
             current = store.find(tx, job.id)
             if current is None or current.phase is not Phase.QUEUED:
                 return False
-            change_phase(tx, make_subject(job, self._platform.catalog), Phase.QUEUED, Phase.STARTING, "", self._platform.clock())
-            store.change(tx, job.id, phase=Phase.STARTING, reason="", backend_state=state)
+            # in a cluster's queue it waits on
+            phase = Phase.QUEUED if isinstance(self._platform.backend, HasQueue) else Phase.STARTING
+            if phase is not current.phase:
+                change_phase(tx, make_subject(job, self._platform.catalog), current.phase, phase, "", self._platform.clock())
+            store.change(tx, job.id, phase=phase, reason="", backend_state=state)
         return True
 
     def _say(self, job: Job, reason: str) -> None:
@@ -194,7 +199,7 @@ class JobController(Controller):
         now = self._platform.clock()
         for job, observed in zip(jobs, seen, strict=True):
             with self.apart(f"job {job.id}"):
-                if observed.phase in (Phase.STARTING, Phase.RUNNING):
+                if observed.phase in (Phase.QUEUED, Phase.STARTING, Phase.RUNNING):
                     await self._stop_if_due(job, observed, now)
                 step = next_step(job, observed, now)
                 if step is not None:
@@ -227,7 +232,7 @@ class JobController(Controller):
                 if not (old is Phase.STOPPING and phase is Phase.RUNNING):
                     change_phase(tx, subject, old, phase, step.reason if phase is step.phases[-1][0] else "", at)
                     old = phase
-                if phase is Phase.RUNNING:
+                if phase is Phase.RUNNING and current.started_at is None:
                     values["started_at"] = at
                 if phase.is_final:
                     values["ended_at"] = at
@@ -263,28 +268,31 @@ class JobController(Controller):
             store.change(tx, job.id, run_ended=True, token_id=None)
 
 
-def copy_course_files(folder: DataFolder, profile: Profile, home: Path) -> None:
-    """A job may be the first thing a person runs. A home made here is given to its owner by the backend at the start."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    owner = home.stat()
-    copy_into_home(folder, profile, home, owner.st_uid, owner.st_gid)
-
-
 def next_step(job: Job, seen: Observed, now: datetime) -> Step | None:
     """What the observation changes; None when the row already says it. Pure."""
+    if seen.phase is Phase.QUEUED:
+        return _waits(job, seen, now)
     if seen.phase is Phase.STARTING:
-        return None
-    started = job.started_at or seen.started_at or job.seen_at
+        return Step(((Phase.STARTING, now),)) if job.phase is Phase.QUEUED else None
+    is_metered = job.phase in (Phase.RUNNING, Phase.STOPPING)
     if seen.phase is Phase.RUNNING:
-        if job.phase in (Phase.RUNNING, Phase.STOPPING):
-            return None
-        return Step(((Phase.RUNNING, started or now),))
-    ended = seen.ended_at or job.seen_at or started or now
+        return None if is_metered else Step(((Phase.RUNNING, seen.started_at or now),))
+    ended = seen.ended_at or job.seen_at or seen.started_at or job.started_at or now
     outcome, reason = _outcome(job, seen)
     begun: tuple[tuple[Phase, datetime], ...] = ()
-    if job.started_at is None and started is not None:
-        begun = ((Phase.RUNNING, min(started, ended)),)
+    if not is_metered and seen.started_at is not None:
+        begun = ((Phase.RUNNING, min(seen.started_at, ended)),)
+    started = begun[0][1] if begun else job.started_at
     return Step((*begun, (outcome, max(ended, started or ended))), reason, seen.exit_code)
+
+
+def _waits(job: Job, seen: Observed, now: datetime) -> Step | None:
+    """In the cluster's queue; perhaps again, after others took its place."""
+    if job.phase is Phase.QUEUED:
+        return None if seen.reason == job.reason else Step((), seen.reason)
+    if job.phase is Phase.STOPPING:
+        return None
+    return Step(((Phase.QUEUED, seen.ended_at or now),), seen.reason)
 
 
 def _outcome(job: Job, seen: Observed) -> tuple[Phase, str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from ltai_hub.domain.workloads import Phase
 
@@ -23,11 +23,17 @@ class NewJob(Body):
     image: str | None = Field(default=None, description="another of the profile's images")
     flavor: str | None = Field(default=None, description="another of the profile's flavors")
     tenant: str | None = Field(default=None, description="slug; left out: your default tenant")
+    nodes: int = Field(
+        default=1, ge=1, le=1024, description="replicas that start together, each with the flavor; more than one needs a cluster"
+    )
     cwd: str = Field(default="", max_length=4096, description="folder inside your home in which the command runs")
     env: dict[str, Word] = Field(default_factory=dict, max_length=200, description="more environment variables")
 
 
 class JobOut(BaseModel):
+    # of one that waits in a cluster's queue: the backend is asked where
+    _state: dict[str, Any] | None = PrivateAttr(default=None)
+
     id: int
     name: str
     user: str
@@ -35,6 +41,7 @@ class JobOut(BaseModel):
     profile: str
     image: str
     flavor: str
+    nodes: int
     command: list[str]
     cwd: str
     env: dict[str, str]

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
-from ltai_hub.backends.base import check_fits
+from ltai_hub.backends.base import HasQueue, RunsTogether, check_fits
 from ltai_hub.domain.lists import Part
 from ltai_hub.domain.workloads import Kind, Phase
-from ltai_hub.errors import Conflict
+from ltai_hub.errors import BadWorkload, Conflict
 from ltai_hub.metering.costs import costs_of
 from ltai_hub.metering.phases import change_phase
 from ltai_hub.service import Platform
@@ -49,7 +49,9 @@ class TrainingService:
         return await self._submit(caller, await asyncio.to_thread(self._row_again, caller, job_id))
 
     async def _submit(self, caller: Caller, row: NewRow) -> JobOut:
-        await check_fits(self.platform.backend, self.catalog.get_flavor(row.flavor).resources)
+        if row.nodes > 1 and not isinstance(self.platform.backend, RunsTogether):
+            raise BadWorkload(f"this platform runs a job on one node and this asks for {row.nodes}; several nodes need a cluster")
+        await check_fits(self.platform.backend, self.catalog.get_flavor(row.flavor).resources, row.nodes)
         job = await asyncio.to_thread(self._insert, caller, row)
         self.poke()
         return job
@@ -71,6 +73,7 @@ class TrainingService:
             cwd=cwd,
             env=env,
             max_seconds=chosen.profile.max_seconds,
+            nodes=new.nodes,
         )
 
     def _row_again(self, caller: Caller, job_id: int) -> NewRow:
@@ -89,12 +92,13 @@ class TrainingService:
             cwd=old.cwd,
             env=old.env,
             max_seconds=chosen.profile.max_seconds,
+            nodes=old.nodes,
             attempt=old.attempt + 1,
             rerun_of=old.id,
         )
 
     def cancel(self, caller: Caller, job_id: int) -> JobOut:
-        """A queued job ends at once; a running one is asked to end and killed after its grace."""
+        """A queued job ends at once, in a cluster's queue when it has been taken out; a running one is killed after its grace."""
         now = self.platform.clock()
         with self.database.transaction() as tx:
             job = self._permitted(tx, caller, "jobs:cancel", job_id)
@@ -103,7 +107,7 @@ class TrainingService:
             reason = f"cancelled by {caller.name}"
             if not job.stop_reason:
                 store.change(tx, job.id, stop_reason=reason)
-            if job.phase is Phase.QUEUED:
+            if job.phase is Phase.QUEUED and job.backend_state is None:
                 change_phase(tx, make_subject(job, self.catalog), job.phase, Phase.CANCELLED, reason, now, caller.name)
                 store.change(tx, job.id, phase=Phase.CANCELLED, reason=reason, ended_at=now)
             elif job.phase is Phase.RUNNING:
@@ -122,6 +126,14 @@ class TrainingService:
             store.change(tx, job.id, deleted=True)
         if job.backend_state is not None:
             await self.platform.backend.forget(job.backend_state)
+
+    async def placed(self, jobs: Sequence[JobOut]) -> None:
+        """Writes into them place and reason of those that wait in the cluster's queue."""
+        waiting = [(job, job._state) for job in jobs if job._state is not None]
+        if waiting and isinstance(self.platform.backend, HasQueue):
+            seen = await self.platform.backend.observe([state for _, state in waiting])
+            for (job, _), observed in zip(waiting, seen, strict=True):
+                job.queue_position, job.reason = observed.position, observed.reason or job.reason
 
     def select(self, caller: Caller, part: Part, tenant: str | None, user: str | None, phase: Phase | None) -> tuple[list[JobOut], int]:
         now = self.platform.clock()
@@ -171,8 +183,8 @@ class TrainingService:
         with self.database.transaction() as tx:
             job = store.insert_job(tx, row, now)
             subject = make_subject(job, self.catalog)
-            ask = Ask(Kind.JOB, job.noun_id, job.user, job.tenant, job.flavor, subject.resources)
-            admission = admit(tx, caller, "jobs:create", ask, now)
+            ask = Ask(Kind.JOB, job.noun_id, job.user, job.tenant, job.flavor, subject.resources, job.nodes)
+            admission = admit(tx, caller, "jobs:create", ask, now, self.platform.left_to_queue)
             change_phase(tx, subject, None, Phase.QUEUED, admission.reason, now, caller.name)
             store.change(tx, job.id, reason=admission.reason)
             return self._out(tx, store.get(tx, job.id), now)
@@ -187,14 +199,15 @@ class TrainingService:
         return self._out_all(tx, [job], now)[0]
 
     def _out_all(self, tx: Connection, jobs: Sequence[Job], now: datetime) -> list[JobOut]:
-        queue = standings(tx, Kind.JOB, [job.noun_id for job in jobs if job.phase is Phase.QUEUED])
+        queued = [job.noun_id for job in jobs if job.phase is Phase.QUEUED]
+        queue = standings(tx, Kind.JOB, queued, self.platform.left_to_queue)
         costs = costs_of(tx, Kind.JOB, [job.noun_id for job in jobs], now)
         return [self._one_out(job, queue.get(job.noun_id), costs.get(job.noun_id, 0), now) for job in jobs]
 
     def _one_out(self, job: Job, queued: Admission | None, cost: int, now: datetime) -> JobOut:
         position, reason = (queued.position, queued.reason or job.reason) if queued is not None else (None, job.reason)
         end = job.ended_at or now
-        return JobOut(
+        out = JobOut(
             id=job.id,
             name=job.name,
             user=job.user,
@@ -202,6 +215,7 @@ class TrainingService:
             profile=job.profile,
             image=job.image,
             flavor=job.flavor,
+            nodes=job.nodes,
             command=[*job.command],
             cwd=job.cwd,
             env=dict(job.env),
@@ -222,6 +236,8 @@ class TrainingService:
             cost_micro=cost,
             currency=self.platform.settings.currency,
         )
+        out._state = job.backend_state if job.phase is Phase.QUEUED else None
+        return out
 
 
 def run_url(job: Job) -> str | None:

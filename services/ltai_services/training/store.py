@@ -36,6 +36,7 @@ class Job:
     cwd: str
     env: Mapping[str, str]
     max_seconds: int | None
+    nodes: int
     phase: Phase
     reason: str
     exit_code: int | None
@@ -69,6 +70,7 @@ class NewRow:
     cwd: str
     env: Mapping[str, str]
     max_seconds: int | None
+    nodes: int = 1
     attempt: int = 1
     rerun_of: int | None = None
 
@@ -87,6 +89,7 @@ def insert_job(tx: Connection, new: NewRow, at: datetime) -> Job:
             cwd=new.cwd,
             env=dict(new.env),
             max_seconds=new.max_seconds,
+            nodes=new.nodes,
             phase=Phase.QUEUED,
             reason="",
             attempt=new.attempt,

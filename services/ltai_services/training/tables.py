@@ -21,6 +21,8 @@ jobs = Table(
     Column("cwd", String(4096), nullable=False),
     Column("env", JSON, nullable=False),
     Column("max_seconds", Integer),
+    # replicas that start together; each gets the flavor
+    Column("nodes", Integer, nullable=False, server_default="1"),
     Column("phase", String(20), nullable=False),
     Column("reason", String(2000), nullable=False),
     Column("exit_code", Integer),

@@ -33,7 +33,7 @@ class Tracked:
 
 
 def make_subject(job: Job, catalog: Catalog) -> Subject:
-    return Subject(Kind.JOB, job.noun_id, job.name, job.user, job.tenant, job.flavor, catalog.resources_of(job.flavor))
+    return Subject(Kind.JOB, job.noun_id, job.name, job.user, job.tenant, job.flavor, catalog.resources_of(job.flavor), job.nodes)
 
 
 def make_workload(job: Job, catalog: Catalog, home: Path, mounts: Sequence[Mount], tracked: Tracked) -> Workload:
@@ -44,12 +44,15 @@ def make_workload(job: Job, catalog: Catalog, home: Path, mounts: Sequence[Mount
         user=job.user,
         tenant=job.tenant,
         image=job.image,
+        flavor=job.flavor,
         resources=catalog.get_flavor(job.flavor).resources,
         command=job.command,
         env=make_env(job, profile, catalog, tracked),
         home=str(home),
         cwd=str(home / job.cwd) if job.cwd else str(home),
         mounts=tuple(mounts),
+        copies=profile.copy if profile else (),
+        replicas=job.nodes,
         max_seconds=job.max_seconds,
     )
 

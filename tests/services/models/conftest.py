@@ -17,7 +17,8 @@ import uvicorn
 from ltai_services.models.api import make_router
 from ltai_services.models.proxy import MlflowProxy, mounts
 from ltai_services.models.service import ModelService
-from ltai_services.tracking import PREFIX, Tracking
+from ltai_services.tracking import PREFIX, MlflowServer, Tracking
+from starlette.testclient import TestClient
 
 from ltai_hub.local.mlflow_server import make_environment
 from ltai_hub.paths import DataFolder
@@ -57,11 +58,17 @@ def settled(platform: Platform, mlflow_folder: DataFolder) -> Platform:
 
 @pytest.fixture
 def app(settled: Platform, mlflow_folder: DataFolder) -> Any:
-    tracking = Tracking(mlflow_folder.mlflow_socket)
+    tracking = Tracking(MlflowServer(mlflow_folder.mlflow_socket))
     transport = httpx.AsyncHTTPTransport(uds=str(mlflow_folder.mlflow_socket))
     proxy = MlflowProxy(settled.settings, settled.database, settled.resolver, tracking, transport)
     parts = Parts(make_router(ModelService(settled, tracking)), mounts=mounts(proxy))
     return build_app([ServiceSpec("models", "models", lambda _: parts)], settled)
+
+
+@pytest.fixture
+def client(app: Any) -> Iterator[TestClient]:
+    with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as client:
+        yield client
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from ltai_services.serving import store as endpoints
-from ltai_services.tracking import PREFIX, NewRun, Tracking
+from ltai_services.tracking import PREFIX, MlflowServer, NewRun, Tracking
 from ltai_services.training import store as jobs
 
 from ltai_hub.domain.workloads import Phase
@@ -68,7 +68,7 @@ class Models:
 
 @pytest.fixture
 def models(address: str, settled: Platform, mlflow_folder: Any) -> Models:
-    return Models(address, settled, Tracking(mlflow_folder.mlflow_socket))
+    return Models(address, settled, Tracking(MlflowServer(mlflow_folder.mlflow_socket)))
 
 
 async def test_one_click_from_a_job_to_a_version_with_everything_known_about_it(models: Models) -> None:

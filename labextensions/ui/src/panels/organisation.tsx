@@ -121,7 +121,9 @@ function TenantPage({ slug }: { slug: string }): JSX.Element {
             facts={[
               [t('tenant.path'), one.path.join(' / ')],
               [t('tenant.members'), one.members],
-              [t('tenant.myRole'), one.role ? word('role.', one.role) : null]
+              [t('tenant.myRole'), one.role ? word('role.', one.role) : null],
+              [t('tenant.weight'), one.cluster ? one.weight : null],
+              [t('tenant.cluster'), one.cluster ? <ClusterState cluster={one.cluster} /> : null]
             ]}
           />
           <Tabs
@@ -137,10 +139,22 @@ function TenantPage({ slug }: { slug: string }): JSX.Element {
   );
 }
 
+function ClusterState({ cluster }: { cluster: NonNullable<Tenant['cluster']> }): JSX.Element {
+  const { t } = useWords();
+  return (
+    <span className="lt-state">
+      <span className={`lt-dot lt-dot-${cluster.ready ? 'green' : 'amber'}`} aria-hidden="true" />
+      <span>{cluster.ready ? t('tenant.clusterReady') : cluster.message}</span>
+    </span>
+  );
+}
+
 function TenantDialog({ parent, edit, onClose }: { parent: Tenant | null; edit?: Tenant; onClose: () => void }): JSX.Element {
   const { t, word } = useWords();
   const place = usePlace();
   const [name, setName] = useState(edit?.name ?? '');
+  const [weight, setWeight] = useState(String(edit?.weight ?? 1));
+  const weighed = edit && Number(weight) !== (edit.weight ?? 1) ? { weight: Number(weight) } : {};
   const [kind, setKind] = useState<string>(edit?.kind ?? (parent ? (parent.kind === 'organisation' ? 'department' : 'course') : 'organisation'));
   const save = useChange(
     (client, body: object) => (edit ? client.send<Tenant>('PATCH', 'tenancy', `tenants/${edit.slug}`, body) : client.send<Tenant>('POST', 'tenancy', 'tenants', body)),
@@ -148,7 +162,7 @@ function TenantDialog({ parent, edit, onClose }: { parent: Tenant | null; edit?:
   );
   const onSubmit = (event: React.FormEvent): void => {
     event.preventDefault();
-    save.mutate(edit ? { name: name.trim() } : { name: name.trim(), kind, parent: parent?.slug ?? null }, {
+    save.mutate(edit ? { name: name.trim(), ...weighed } : { name: name.trim(), kind, parent: parent?.slug ?? null }, {
       onSuccess: made => {
         onClose();
         if (!edit && made?.slug) place.open(`/organisation/${made.slug}`);
@@ -160,7 +174,10 @@ function TenantDialog({ parent, edit, onClose }: { parent: Tenant | null; edit?:
       <form className="lt-form" onSubmit={onSubmit}>
         <TextField label={t('field.name')} value={name} onChange={setName} required autoFocus problem={problemOf(save.error, 'name')} />
         {!edit && <SelectField label={t('tenant.kind')} value={kind} onChange={setKind} choices={KINDS.map(one => ({ value: one, label: word('tenant.', one) }))} />}
-        <FormProblem error={save.error} fields={['name']} />
+        {edit?.cluster && (
+          <TextField label={t('tenant.weight')} value={weight} onChange={setWeight} type="number" required hint={t('tenant.weightHint')} problem={problemOf(save.error, 'weight')} />
+        )}
+        <FormProblem error={save.error} fields={['name', 'weight']} />
         <footer className="lt-dialog-foot">
           <Button onClick={onClose}>{t('action.cancel')}</Button>
           <Button kind="primary" submit busy={save.isPending} disabled={!name.trim()}>
@@ -295,11 +312,15 @@ function QuotaDialog({ tenant, quota, onClose }: { tenant: string; quota: Quota 
   const [user, setUser] = useState(quota?.user ?? '');
   const full = resource === 'accelerators' && kind.trim() ? `accelerator:${kind.trim()}` : resource;
   const unit = isBytes(full) ? GIB : 1;
+  const [guaranteed, setGuaranteed] = useState(quota?.guaranteed ? String(quota.guaranteed / (isBytes(quota.resource) ? GIB : 1)) : '');
+  const amount = (text: string): number => (isBytes(full) ? Math.round(Number(text) * unit) : Number(text));
+  const lendable = !user.trim() && (full === 'cpu' || full === 'memory' || full.startsWith('accelerator:'));
   const [limit, setLimit] = useState(quota?.limit === null || quota === null ? '' : String(quota.limit / (isBytes(quota.resource) ? GIB : 1)));
   const save = useChange((client, body: object) => client.send('PUT', 'tenancy', `tenants/${tenant}/quotas`, body), 'tenancy');
   const onSubmit = (event: React.FormEvent): void => {
     event.preventDefault();
-    save.mutate({ resource: full, limit: limit === '' ? null : isBytes(full) ? Math.round(Number(limit) * unit) : Number(limit), user: user.trim() || null }, { onSuccess: onClose });
+    const body = { resource: full, limit: limit === '' ? null : amount(limit), user: user.trim() || null };
+    save.mutate(lendable && limit !== '' ? { ...body, guaranteed: amount(guaranteed) } : body, { onSuccess: onClose });
   };
   return (
     <Dialog title={quota ? t('quota.edit', { resource: resourceTitle(quota.resource, words) }) : t('quota.new')} onClose={onClose}>
@@ -325,7 +346,17 @@ function QuotaDialog({ tenant, quota, onClose }: { tenant: string; quota: Quota 
           problem={problemOf(save.error, 'limit')}
           autoFocus
         />
-        <FormProblem error={save.error} fields={['user', 'limit']} />
+        {lendable && (
+          <TextField
+            label={isBytes(full) ? t('quota.guaranteedGib') : t('quota.guaranteed')}
+            value={guaranteed}
+            onChange={setGuaranteed}
+            type="number"
+            hint={t('quota.guaranteedHint')}
+            problem={problemOf(save.error, 'guaranteed')}
+          />
+        )}
+        <FormProblem error={save.error} fields={['user', 'limit', 'guaranteed']} />
         <footer className="lt-dialog-foot">
           <Button onClick={onClose}>{t('action.cancel')}</Button>
           <Button kind="primary" submit busy={save.isPending}>

@@ -1,4 +1,4 @@
-/** Quotas as bars: used of the limit. */
+/** Quotas as bars: used of the limit, and of that what is guaranteed and what is borrowed. */
 import { useList } from '../context';
 import { quantity } from '../format';
 import { useWords, type Words } from '../i18n';
@@ -20,7 +20,19 @@ export function QuotaBar({ quota, label }: { quota: Quota; label?: string }): JS
     quota.limit === null
       ? t('quota.noLimit', { used: quantity(quota.resource, quota.used) })
       : `${quantity(quota.resource, quota.used, quota.limit)} / ${quantity(quota.resource, quota.limit)}`;
-  return <Bar label={label ?? resourceTitle(quota.resource, words) + where + who} used={quota.used} total={quota.limit} text={text} />;
+  const notes = [
+    quota.guaranteed ? t('quota.guaranteedPart', { amount: quantity(quota.resource, quota.guaranteed) }) : '',
+    quota.borrowed ? t('quota.borrowedPart', { amount: quantity(quota.resource, quota.borrowed) }) : ''
+  ];
+  return (
+    <Bar
+      label={label ?? resourceTitle(quota.resource, words) + where + who}
+      used={quota.used}
+      total={quota.limit}
+      guaranteed={quota.guaranteed}
+      text={[text, ...notes].filter(Boolean).join(' · ')}
+    />
+  );
 }
 
 export function QuotaBars({ tenant, user }: { tenant: string; user?: string }): JSX.Element {

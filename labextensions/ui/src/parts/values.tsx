@@ -95,10 +95,13 @@ export function Facts({ facts }: { facts: [string, ReactNode][] }): JSX.Element 
   );
 }
 
-/** Used of total as a bar with its numbers. */
-export function Bar(props: { label: string; used: number; total: number | null; text?: string; neutral?: boolean }): JSX.Element {
+/** Used of total as a bar with its numbers. What is used beyond ``guaranteed`` is borrowed: hatched, behind a mark. */
+export function Bar(props: { label: string; used: number; total: number | null; guaranteed?: number; text?: string; neutral?: boolean }): JSX.Element {
   const { t } = useWords();
-  const part = props.total ? Math.min(1, props.used / props.total) : 0;
+  const partOf = (amount: number): number => (props.total ? Math.min(1, amount / props.total) : 0);
+  const width = (amount: number): string => `${partOf(amount) * 100}%`;
+  const part = partOf(props.used);
+  const own = props.guaranteed ? Math.min(props.used, props.guaranteed) : props.used;
   // Full use of a processor is what it is for; a full quota or memory is a warning.
   const colour = props.neutral ? 'blue' : part >= 1 ? 'red' : part >= 0.9 ? 'amber' : 'blue';
   const text = props.text ?? (props.total === null ? t('quota.noLimit', { used: trim(props.used) }) : `${trim(props.used)} / ${trim(props.total)}`);
@@ -117,7 +120,9 @@ export function Bar(props: { label: string; used: number; total: number | null; 
         aria-valuenow={props.used}
         aria-valuetext={text}
       >
-        <div className={`lt-bar-fill lt-fill-${colour}`} style={{ width: `${part * 100}%` }} />
+        <div className={`lt-bar-fill lt-fill-${colour}`} style={{ width: width(props.used) }} />
+        {own < props.used && <div className="lt-bar-borrowed" style={{ left: width(own), width: `${(part - partOf(own)) * 100}%` }} />}
+        {!!props.guaranteed && <div className="lt-bar-mark" style={{ left: width(props.guaranteed) }} />}
       </div>
     </div>
   );

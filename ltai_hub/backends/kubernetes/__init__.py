@@ -1,0 +1,1 @@
+"""Workloads as pods, JobSets and Deployments; tenants as namespaces and Kueue queues."""
