@@ -48,9 +48,17 @@ def student(own: RunningPlatform) -> Iterator[httpx.Client]:
 def part(own: RunningPlatform, name: str) -> psutil.Process:
     words = {"services": "child services", "mlflow": "child mlflow", "forkserver": "backends.local.forkserver", "proxy": "chp.mjs"}[name]
     assert own.process
-    found = [p for p in psutil.Process(own.process.pid).children(recursive=True) if words in " ".join(p.cmdline())]
+    found = [p for p in psutil.Process(own.process.pid).children(recursive=True) if words in " ".join(words_of(p))]
     # the fork server's own children look like it until they have become somebody's program
     return min(found, key=lambda p: p.create_time())
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """None of a process that is ending just now."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def kill(own: RunningPlatform, name: str) -> None:

@@ -106,6 +106,8 @@ class JobController(Controller):
     async def _start(self, job: Job) -> None:
         try:
             async with self._starts:
+                if not await asyncio.to_thread(self._still_waits, job):
+                    return
                 state = await self._start_workload(job)
         except BadWorkload as problem:
             await asyncio.to_thread(self._fail, job, problem.message)
@@ -123,6 +125,12 @@ class JobController(Controller):
         else:
             if not await asyncio.to_thread(self._record_start, job, state):
                 await self._platform.backend.stop(state, 0)
+
+    def _still_waits(self, job: Job) -> bool:
+        """A pass that looked before the last start was written down would start it again, and then stop it as unwanted."""
+        with self._platform.database.reading() as tx:
+            current = store.find(tx, job.id)
+        return current is not None and current.phase is Phase.QUEUED and current.backend_state is None
 
     async def _start_workload(self, job: Job) -> dict[str, Any]:
         settings, catalog = self._platform.settings, self._platform.catalog

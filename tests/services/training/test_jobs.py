@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from ltai_services.training import store
 from ltai_services.training.api import make_router
 from ltai_services.training.controller import JobController
 from ltai_services.training.service import TrainingService
@@ -104,6 +105,18 @@ async def test_a_job_that_ends_before_it_is_seen_running_is_metered_all_the_same
     job = training.job(number)
     assert (job["phase"], job["exit_code"], job["reason"]) == ("failed", 3, "exit code 3")
     assert intervals(training.platform.database) == [(0, 0)]
+
+
+async def test_a_pass_that_looked_too_early_starts_nothing_twice(training: Training) -> None:
+    number = training.submit()["id"]
+    with training.platform.database.reading() as tx:
+        early = store.get(tx, number)
+    await training.passes()
+    training.controller._begin_start(early)
+    await training.passes()
+    assert training.job(number)["phase"] == "running"
+    tokens = [asked for asked in training.platform.hub.asked if asked[0] == "token"]  # type: ignore[attr-defined]
+    assert len(tokens) == 1
 
 
 async def test_a_job_is_an_mlflow_run_with_its_lineage(training: Training) -> None:
