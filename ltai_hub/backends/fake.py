@@ -26,6 +26,7 @@ from ltai_hub.backends.base import (
     Use,
     explain_lack,
 )
+from ltai_hub.domain.quotas import can_be_guaranteed
 from ltai_hub.domain.workloads import Phase, Resources, Workload
 from ltai_hub.errors import BadWorkload, NoCapacity
 from ltai_hub.settings import Settings
@@ -216,7 +217,7 @@ class FakeCluster(FakeBackend, HasQueue, RunsContainers, RunsTogether, ScalesRep
         return state
 
     def decides(self, resource: str) -> bool:
-        return resource in ("cpu", "memory") or resource.startswith("accelerator:")
+        return can_be_guaranteed(resource)
 
     async def mirror(self, shares: Sequence[TenantShare]) -> Mapping[str, str]:
         self.shares = shares

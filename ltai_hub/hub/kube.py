@@ -10,7 +10,7 @@ from ltai_hub.backends.kubernetes.api import EVENT, NODE, Cluster, Object, Objec
 from ltai_hub.backends.kubernetes.names import INSTANCE, KIND
 from ltai_hub.backends.kubernetes.queue import Queue
 from ltai_hub.domain.workloads import Kind
-from ltai_hub.errors import Problem, TryLater
+from ltai_hub.errors import Problem
 from ltai_hub.hub.podwatch import PodWatch
 from ltai_hub.settings import KubernetesSettings
 
@@ -30,10 +30,7 @@ class Kube:
         """Raises TryLater."""
         async with self._connecting:
             if self._cluster is None:
-                try:
-                    self._cluster = await Cluster.connect()
-                except Exception as error:
-                    raise TryLater(f"the cluster cannot be reached: {error}") from error
+                self._cluster = await Cluster.connect()
             return self._cluster
 
     async def pods(self, namespace: str) -> PodWatch:

@@ -20,7 +20,6 @@ from ltai_hub.backends.kubernetes.capacity import lacking
 from ltai_hub.backends.kubernetes.environments import environment_name, make_pod
 from ltai_hub.backends.kubernetes.observe import is_gated, started_at
 from ltai_hub.backends.kubernetes.pods import MAIN, Blueprint, make_blueprint
-from ltai_hub.backends.kubernetes.volumes import make_courses_claim, make_home_claim
 from ltai_hub.domain.quotas import can_be_guaranteed, resource_names
 from ltai_hub.domain.workloads import Phase, Resources
 from ltai_hub.environments.store import Environment
@@ -129,9 +128,7 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
     async def _made(self, plan: Blueprint) -> Object:
         """The pod, made now or, before the hub went away, then. Raises TryLater."""
         cluster = await kube().cluster()
-        claims = [make_home_claim(plan.settings, plan.namespace, plan.workload.user)]
-        claims += [make_courses_claim(plan.settings, plan.namespace)] if plan.has_courses else []
-        await asyncio.gather(*(cluster.ensure(CLAIM, claim) for claim in claims))
+        await asyncio.gather(*(cluster.ensure(CLAIM, claim) for claim in plan.claims))
         try:
             pod = await cluster.create(POD, await self._manifest(plan))
         except AlreadyThere:

@@ -32,7 +32,7 @@ AGAIN_SECONDS = 3.0
 WATCH_SECONDS = 60
 PAGE = 500
 # a 403 that names one of these is a rule about the object, not a missing right
-RULES = ("admission webhook", "PodSecurity", "ValidatingAdmissionPolicy")
+RULES = ("admission webhook", "PodSecurity", "ValidatingAdmission")
 MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 
 
@@ -72,7 +72,6 @@ EVENT = Resource("", "v1", "events", "Event")
 CLAIM = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 SERVICE_ACCOUNT = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 DEPLOYMENT = Resource("apps", "v1", "deployments", "Deployment")
-SCALER = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 NETWORK_POLICY = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
 JOBSET = Resource("jobset.x-k8s.io", "v1alpha2", "jobsets", "JobSet")
@@ -93,7 +92,7 @@ class Cluster:
 
     @classmethod
     async def connect(cls, kubeconfig: str | None = None, context: str | None = None) -> Cluster:
-        """By the pod's own account inside a cluster; else by ``kubeconfig``, $KUBECONFIG or ~/.kube/config."""
+        """By the pod's own account inside a cluster; else by ``kubeconfig``, $KUBECONFIG or ~/.kube/config. Raises TryLater."""
         configuration = Configuration()
         try:
             if kubeconfig is None:
@@ -101,7 +100,10 @@ class Cluster:
                 return cls(configuration)
         except config.ConfigException:
             pass
-        await config.load_kube_config(kubeconfig, context, client_configuration=configuration)
+        try:
+            await config.load_kube_config(kubeconfig, context, client_configuration=configuration)
+        except Exception as error:  # a file that is not there, cannot be read, or names a program that does not run
+            raise TryLater(f"the cluster cannot be reached: {error}") from error
         return cls(configuration)
 
     async def close(self) -> None:
@@ -117,8 +119,7 @@ class Cluster:
 
         ``cached``: from the API server's memory, which may lag by an instant; else through to its store.
         """
-        selector = labels if isinstance(labels, str) else ",".join(f"{name}={value}" for name, value in labels.items())
-        query = {"labelSelector": selector} if selector else {}
+        query = selecting(labels)
         if cached:
             return await self._items(resource, namespace, {**query, "resourceVersion": "0"})
         found: Objects = []
@@ -169,9 +170,7 @@ class Cluster:
 
         Raises TryLater also when ``since`` is too old: list again.
         """
-        selector = ",".join(f"{name}={value}" for name, value in labels.items())
-        query = {"watch": "1", "labelSelector": selector, "resourceVersion": since, "allowWatchBookmarks": "true"}
-        query["timeoutSeconds"] = str(seconds)
+        query = {**selecting(labels), "watch": "1", "resourceVersion": since, "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds)}
         rest = b""
         try:
             response = await self._send("GET", resource.path(namespace), None, query, "application/json", seconds + SECONDS)
@@ -256,15 +255,19 @@ class Cluster:
         return response
 
 
+def selecting(labels: Mapping[str, str] | str) -> dict[str, str]:
+    """The query that picks what has all of the labels; a selector as Kubernetes writes it is taken as it is."""
+    selector = labels if isinstance(labels, str) else ",".join(f"{name}={value}" for name, value in labels.items())
+    return {"labelSelector": selector} if selector else {}
+
+
 def make_problem(status: int, data: bytes) -> Problem:
     """The API server's own words, with what they mean for us."""
     said = _message(data)
     if status == 409 and "object has been modified" not in said:
         return AlreadyThere(said)
     # a 403 that no rule of the cluster explains is a right that has not reached the API server yet
-    if status in (400, 422) or (
-        status == 403 and any(word in said for word in ("admission webhook", "PodSecurity", "ValidatingAdmission"))
-    ):
+    if status in (400, 422) or (status == 403 and any(rule in said for rule in RULES)):
         return Refused(f"the cluster refused it: {said}")
     return TryLater(f"the cluster cannot do it now: {said}", after=AGAIN_SECONDS)
 

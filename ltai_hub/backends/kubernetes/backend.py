@@ -34,7 +34,6 @@ from ltai_hub.backends.kubernetes.api import (
     POD,
     SERVICE,
     WORKLOAD,
-    AlreadyThere,
     Cluster,
     Object,
     Resource,
@@ -43,6 +42,7 @@ from ltai_hub.backends.kubernetes.capacity import lacking
 from ltai_hub.backends.kubernetes.endpoints import address_of, endpoint_name, make_deployment, make_service
 from ltai_hub.backends.kubernetes.jobs import job_name, make_jobset
 from ltai_hub.backends.kubernetes.logs import LogKeeper
+from ltai_hub.backends.kubernetes.mirror import mirror
 from ltai_hub.backends.kubernetes.names import INSTANCE
 from ltai_hub.backends.kubernetes.names import WORKLOAD as WORKLOAD_LABEL
 from ltai_hub.backends.kubernetes.network import make_gang_policy
@@ -51,13 +51,12 @@ from ltai_hub.backends.kubernetes.pods import MAIN, Blueprint, make_blueprint
 from ltai_hub.backends.kubernetes.queue import JOB_UID, Queue, Standing
 from ltai_hub.backends.kubernetes.times import moment
 from ltai_hub.backends.kubernetes.usage import use_of
-from ltai_hub.backends.kubernetes.volumes import make_courses_claim, make_home_claim
 from ltai_hub.backends.kubernetes.watch import Watches
 from ltai_hub.catalog import load_catalog
 from ltai_hub.domain.catalog import Catalog
-from ltai_hub.domain.quotas import ACCELERATOR
+from ltai_hub.domain.quotas import can_be_guaranteed
 from ltai_hub.domain.workloads import Phase, Resources, Workload
-from ltai_hub.errors import BadWorkload, Problem, TryLater
+from ltai_hub.errors import BadWorkload, Problem
 from ltai_hub.settings import KubernetesSettings, Settings
 from ltai_hub.units import utc_now
 
@@ -94,12 +93,7 @@ class KubernetesBackend(Backend, MeasuresUse, KnowsCapacity, PublishesPorts, Run
         """Connected at first use. Raises TryLater."""
         async with self._connecting:
             if self._cluster is None:
-                try:
-                    self._cluster = await Cluster.connect()
-                except Problem:
-                    raise
-                except Exception as error:
-                    raise TryLater(f"the cluster cannot be reached: {error}") from error
+                self._cluster = await Cluster.connect()
                 self._watches = Watches(self._cluster)
                 self._queue = Queue(self._cluster)
                 self._keeper = LogKeeper(self._cluster, self.settings.folder.logs / "workloads")
@@ -123,11 +117,11 @@ class KubernetesBackend(Backend, MeasuresUse, KnowsCapacity, PublishesPorts, Run
         if not workload.port:
             jobset = await cluster.ensure(JOBSET, make_jobset(plan))
             if workload.replicas > 1:
-                await self._create(cluster, NETWORK_POLICY, make_gang_policy(jobset))
+                await cluster.ensure(NETWORK_POLICY, make_gang_policy(jobset))
             return {"namespace": plan.namespace, "name": job_name(workload.name), "port": False}
         name = endpoint_name(workload.name)
-        await self._create(cluster, SERVICE, make_service(plan, name))
-        await self._create(cluster, DEPLOYMENT, make_deployment(plan, name))
+        await cluster.ensure(SERVICE, make_service(plan, name))
+        await cluster.ensure(DEPLOYMENT, make_deployment(plan, name))
         return {"namespace": plan.namespace, "name": name, "port": True}
 
     async def replace(self, state: State, workload: Workload) -> State:
@@ -136,17 +130,8 @@ class KubernetesBackend(Backend, MeasuresUse, KnowsCapacity, PublishesPorts, Run
         await cluster.apply(DEPLOYMENT, make_deployment(plan, state["name"]))
         return state
 
-    async def _create(self, cluster: Cluster, resource: Resource, body: Object) -> None:
-        try:
-            await cluster.create(resource, body)
-        except AlreadyThere:
-            return
-
     async def _ensure_claims(self, cluster: Cluster, plan: Blueprint) -> None:
-        wanted = [make_home_claim(self.kubernetes, plan.namespace, plan.workload.user)]
-        if plan.has_courses:
-            wanted.append(make_courses_claim(self.kubernetes, plan.namespace))
-        for claim in wanted:
+        for claim in plan.claims:
             key = (plan.namespace, claim["metadata"]["name"])
             if key not in self._claims:
                 await cluster.ensure(CLAIM, claim)
@@ -334,11 +319,9 @@ class KubernetesBackend(Backend, MeasuresUse, KnowsCapacity, PublishesPorts, Run
         return []
 
     def decides(self, resource: str) -> bool:
-        return resource in ("cpu", "memory") or resource.startswith(ACCELERATOR)
+        return can_be_guaranteed(resource)
 
     async def mirror(self, shares: Sequence[TenantShare]) -> Mapping[str, str]:
-        from ltai_hub.backends.kubernetes.mirror import mirror
-
         return await mirror(await self.cluster(), self.kubernetes, self.catalog, shares)
 
 

@@ -22,12 +22,11 @@ def lacking(nodes: Sequence[Object], catalog: Catalog, resources: Resources, rep
     flavor = flavor_of_kind(catalog, resources.accelerator)
     fitting = [node for node in nodes if matches(node, flavor.node_selector if flavor else {}, resources.architecture)]
     if resources.accelerator_count:
-        there = accelerators_of(fitting, flavor)
-        wanted = resources.accelerator_count
-        if wanted > max(there, default=0) or wanted * replicas > sum(there):
-            # all replicas together, unless one alone is too much for every node
-            counted = sum(there) if wanted <= max(there, default=0) else max(there, default=0)
-            asked = wanted * replicas if wanted <= max(there, default=0) else wanted
+        there, wanted = accelerators_of(fitting, flavor), resources.accelerator_count
+        largest = max(there, default=0)
+        # all replicas together, unless one alone is too much for every node
+        asked, counted = (wanted, largest) if wanted > largest else (wanted * replicas, sum(there))
+        if asked > counted:
             return explain_lack(resources.accelerator, asked, counted, kinds_there(nodes, catalog), where="cluster")
     if not fitting:
         return f"this cluster has no {resources.architecture} node; choose another flavor"

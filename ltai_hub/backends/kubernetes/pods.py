@@ -18,7 +18,7 @@ from ltai_hub.backends.kubernetes.names import (
     tenant_name,
     workload_labels,
 )
-from ltai_hub.backends.kubernetes.volumes import copy_container, pod_volumes, volume_mounts
+from ltai_hub.backends.kubernetes.volumes import copy_container, make_courses_claim, make_home_claim, pod_volumes, volume_mounts
 from ltai_hub.domain.catalog import Catalog, KubernetesFlavor
 from ltai_hub.domain.workloads import Kind, Resources, Workload
 from ltai_hub.settings import KubernetesSettings
@@ -48,6 +48,12 @@ class Blueprint:
     @property
     def has_courses(self) -> bool:
         return bool(self.workload.mounts or self.workload.copies)
+
+    @property
+    def claims(self) -> list[Object]:
+        """The volumes it is shown."""
+        home = make_home_claim(self.settings, self.namespace, self.workload.user)
+        return [home, make_courses_claim(self.settings, self.namespace)] if self.has_courses else [home]
 
 
 def make_blueprint(workload: Workload, settings: KubernetesSettings, catalog: Catalog, courses_root: Path) -> Blueprint:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 
-from ltai_hub.backends.kubernetes.api import DEPLOYMENT, JOBSET, NODE, PAGE, POD, WORKLOAD, Cluster, Object, Resource
+from ltai_hub.backends.kubernetes.api import DEPLOYMENT, JOBSET, NODE, PAGE, POD, WORKLOAD, Cluster, Object, Resource, selecting
 from ltai_hub.errors import Problem, TryLater
 
 log = logging.getLogger("ltai.kubernetes")
@@ -24,12 +25,13 @@ IDLE_SECONDS = 300.0
 class Watch:
     """One kind of object in one namespace, by name. While the cluster does not answer it shows what was seen last."""
 
+    # everything is listed again after so long, where a watch alone is not trusted to tell of every change
+    list_seconds = math.inf
+
     def __init__(self, cluster: Cluster, resource: Resource, namespace: str, labels: Mapping[str, str]) -> None:
         self.objects: dict[str, Object] = {}
         self.asked = time.monotonic()
         self._cluster, self._resource, self._namespace, self._labels = cluster, resource, namespace, labels
-        self._selector = {"labelSelector": ",".join(f"{name}={value}" for name, value in labels.items())} if labels else {}
-        self._slim = SLIM.get(resource, slim)
         self._listed = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._loop(), name=f"watch {resource.plural} in {namespace}")
 
@@ -49,8 +51,10 @@ class Watch:
         while True:
             try:
                 version = await self._list()
-                while True:
+                until = time.monotonic() + self.list_seconds
+                while time.monotonic() < until:
                     version = await self._follow(version)
+                continue
             except Problem as problem:  # it does not answer, or the version is too old: all are listed again
                 log.info("%s in %s are listed again: %s", self._resource.plural, self._namespace, problem)
             except Exception:
@@ -62,13 +66,18 @@ class Watch:
         found: dict[str, Object] = {}
         more = ""
         while True:
-            query = {**self._selector, "limit": str(PAGE), "continue": more}
+            query = {**selecting(self._labels), "limit": str(PAGE), "continue": more}
             page = await self._cluster.raw("GET", self._resource.path(self._namespace), query=query)
-            found |= {one["metadata"]["name"]: self._slim(one) for one in page.get("items", [])}
+            found |= {one["metadata"]["name"]: self.slim(one) for one in page.get("items", [])}
             more = page["metadata"].get("continue", "")
             if not more:
                 break
-        self.objects = found
+        for lost in [one for name, one in self.objects.items() if name not in found]:
+            self.lose(lost)
+        for one in found.values():
+            known = self.objects.get(one["metadata"]["name"])
+            if known is None or known["metadata"]["resourceVersion"] != one["metadata"]["resourceVersion"]:
+                self.take(one)
         self._listed.set()
         return str(page["metadata"]["resourceVersion"])
 
@@ -77,10 +86,23 @@ class Watch:
         async for change, found in self._cluster.watch(self._resource, self._namespace, self._labels, version):
             version = str(found["metadata"]["resourceVersion"])
             if change == "DELETED":
-                self.objects.pop(found["metadata"]["name"], None)
+                self.lose(found)
             elif change != "BOOKMARK":
-                self.objects[found["metadata"]["name"]] = self._slim(found)
+                self.take(self.slim(found))
         return version
+
+    # ---- what is kept
+
+    def slim(self, found: Object) -> Object:
+        return SLIM.get(self._resource, slim)(found)
+
+    def take(self, found: Object) -> None:
+        """It is there, or another one now."""
+        self.objects[found["metadata"]["name"]] = found
+
+    def lose(self, found: Object) -> None:
+        """It is there no more; ``found`` as it was seen last."""
+        self.objects.pop(found["metadata"]["name"], None)
 
 
 class Watches:
