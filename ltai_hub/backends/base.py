@@ -181,9 +181,13 @@ def left_to_queue(backend: Backend, resources: Iterable[str]) -> frozenset[str]:
 
 async def check_fits(backend: Backend, resources: Resources, replicas: int = 1) -> None:
     """Asked before admission, outside of a transaction. Raises BadWorkload for what can never run here."""
-    reason = await backend.fits(resources, replicas) if isinstance(backend, KnowsCapacity) else ""
-    if reason:
+    if reason := await lack_of(backend, resources, replicas):
         raise BadWorkload(reason)
+
+
+async def lack_of(backend: Backend, resources: Resources, replicas: int = 1) -> str:
+    """Why it can never run here; "" when it can, or when this is not known."""
+    return await backend.fits(resources, replicas) if isinstance(backend, KnowsCapacity) else ""
 
 
 def explain_lack(kind: str, wanted: int, there: int, all_there: Mapping[str, int], where: str = "machine") -> str:

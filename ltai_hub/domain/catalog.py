@@ -7,10 +7,9 @@ plain data, so a new vendor is a new row.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from ltai_hub.domain.workloads import Copy, Mount, Resources
 from ltai_hub.errors import NotFound
@@ -130,37 +129,6 @@ class Catalog:
 
     def get_profile(self, name: str) -> Profile:
         return _get(self.profiles, name, "profile")
-
-
-class Device(Protocol):
-    """An accelerator as a backend reports it (``AcceleratorUse`` is one)."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def simulated(self) -> bool: ...
-
-
-def device_kinds(device: Device) -> frozenset[str]:
-    """Kinds a machine's accelerator answers to: "NVIDIA A100-SXM4-80GB" is an nvidia-a100-sxm4-80gb and an nvidia-gpu."""
-    if device.simulated:
-        return frozenset({SIMULATED})
-    slug = re.sub(r"[^a-z0-9]+", "-", device.name.lower()).strip("-")
-    return frozenset({slug, ANY_NVIDIA} if slug.startswith("nvidia") else {slug})
-
-
-def is_usable(flavor: Flavor, cpu: float, memory: int, machine: str, devices: Iterable[Device]) -> bool:
-    """Whether one machine of this size could ever run the flavor, with nothing else on it.
-
-    cpu in cores, memory in bytes, machine as ``platform.machine()`` says it.
-    """
-    wanted = flavor.resources
-    if wanted.architecture and wanted.architecture != ARCHITECTURES.get(machine.lower()):
-        return False
-    if wanted.cpu > cpu or wanted.memory > memory:
-        return False
-    return sum(wanted.accelerator in device_kinds(d) for d in devices) >= wanted.accelerator_count
 
 
 def _get(rows: Mapping[str, Row], name: str, noun: str) -> Row:

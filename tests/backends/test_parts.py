@@ -11,16 +11,17 @@ from ltai_hub.backends.base import Observed
 from ltai_hub.backends.local.backend import loopback_ports, observed_together
 from ltai_hub.backends.local.capacity import machine_lack
 from ltai_hub.backends.local.cgroups import limits
-from ltai_hub.backends.local.devices import Device, find_devices, lacking, pick_devices, simulated_use
+from ltai_hub.backends.local.devices import Device, devices_lack, find_devices, lacking, pick_devices, real_device, simulated_use
 from ltai_hub.backends.local.forkserver import check_header
 from ltai_hub.backends.local.plan import Grant
 from ltai_hub.backends.local.request import Body, Header, pack, receive_frame, unpack_body, unpack_header
 from ltai_hub.backends.local.rootfs import covers
 from ltai_hub.backends.local.uids import Uids
 from ltai_hub.backends.local.visible import environment_grants, without_nested
+from ltai_hub.catalog import load_catalog
 from ltai_hub.domain.workloads import Phase, Resources
 from ltai_hub.errors import BadWorkload
-from ltai_hub.paths import DataFolder
+from ltai_hub.paths import DataFolder, shipped
 
 GIB = 1 << 30
 
@@ -147,3 +148,27 @@ def test_too_much_memory_is_known_before_the_devices_are(tmp_path: Path) -> None
     folder = DataFolder(tmp_path)
     assert "of memory" in lacking(folder, Resources(1, 1 << 60), 1)
     assert lacking(folder, Resources(1, 1, accelerator="simulated-gpu", accelerator_count=9), 1) == ""
+
+
+def test_a_flavor_is_usable_where_the_machine_has_its_devices() -> None:
+    flavors = load_catalog(shipped("spawner_profiles")).flavors
+    two_simulated = [device for device in find_devices(2) if device.simulated]
+    a100 = [real_device("0", "NVIDIA A100-SXM4-80GB", 80 * GIB)]
+
+    def usable(name: str, devices: list[Device], cpu: float = 64, memory: int = 512 * GIB, machine: str = "x86_64") -> bool:
+        wanted = flavors[name].resources
+        return not (machine_lack(wanted, cpu, memory, machine) or devices_lack(devices, wanted))
+
+    assert usable("gpu-simulated-2", two_simulated)
+    assert not usable("gpu-simulated-2", two_simulated[:1])
+    assert not usable("gpu", two_simulated)
+    assert usable("gpu", a100)
+    assert usable("nvidia-a100", a100)
+    assert not usable("nvidia-rtx-4090", a100)
+    assert not usable("ascend-910b", a100)
+    assert {kind for kind in ("nvidia-gpu", "nvidia-a100-sxm4-80gb", "simulated-gpu") if a100[0].is_of(kind)} == {
+        "nvidia-gpu",
+        "nvidia-a100-sxm4-80gb",
+    }
+    assert not usable("cpu-large", [], 2, 8 * GIB)
+    assert not usable("nvidia-a100", a100, machine="aarch64")

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import jsonschema
@@ -15,7 +14,7 @@ from ltai_hub.catalog import check, load_catalog
 from ltai_hub.catalog.files import copy_into_home, profile_mounts
 from ltai_hub.catalog.load import NOUNS, picture_uri
 from ltai_hub.catalog.reference import make_reference
-from ltai_hub.domain.catalog import Text, device_kinds, is_usable
+from ltai_hub.domain.catalog import Text
 from ltai_hub.domain.workloads import Mount
 from ltai_hub.errors import NotFound
 from ltai_hub.paths import DataFolder, shipped
@@ -23,12 +22,6 @@ from tests.catalog.test_mistakes import a_catalog
 
 GIB = 1 << 30
 SHIPPED = shipped("spawner_profiles")
-
-
-@dataclass(frozen=True)
-class Card:
-    name: str
-    simulated: bool = False
 
 
 def test_the_shipped_catalogue_has_no_mistake() -> None:
@@ -111,27 +104,6 @@ def test_the_reference_page_has_every_key() -> None:
 def test_pictures_come_as_addresses_a_page_can_show() -> None:
     catalog = load_catalog(SHIPPED)
     assert all(picture_uri(SHIPPED, p).startswith("data:image/svg+xml;base64,") for p in catalog.profiles.values())
-
-
-def test_a_flavor_is_usable_where_the_machine_has_its_devices() -> None:
-    flavors = load_catalog(SHIPPED).flavors
-    two_simulated = [Card("Simulated GPU", True)] * 2
-    a100 = [Card("NVIDIA A100-SXM4-80GB")]
-    big = {"cpu": 64, "memory": 512 * GIB, "machine": "x86_64"}
-
-    def usable(name: str, devices: list[Card]) -> bool:
-        return is_usable(flavors[name], **big, devices=devices)  # type: ignore[arg-type]
-
-    assert usable("gpu-simulated-2", two_simulated)
-    assert not usable("gpu-simulated-2", two_simulated[:1])
-    assert not usable("gpu", two_simulated)
-    assert usable("gpu", a100)
-    assert usable("nvidia-a100", a100)
-    assert not usable("nvidia-rtx-4090", a100)
-    assert not usable("ascend-910b", a100)
-    assert device_kinds(a100[0]) == {"nvidia-gpu", "nvidia-a100-sxm4-80gb"}
-    assert not is_usable(flavors["cpu-large"], 2, 8 * GIB, "x86_64", [])
-    assert not is_usable(flavors["nvidia-a100"], 64, 512 * GIB, "aarch64", a100)
 
 
 # ---- what a profile brings along

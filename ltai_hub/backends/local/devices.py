@@ -7,7 +7,7 @@ import math
 import platform
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,8 +59,10 @@ def lacking(folder: DataFolder, resources: Resources, replicas: int) -> str:
 
 def _devices_lack(folder: DataFolder, resources: Resources, replicas: int) -> str:
     devices = read_devices(folder)
-    if devices is None:
-        return ""
+    return "" if devices is None else devices_lack(devices, resources, replicas)
+
+
+def devices_lack(devices: Sequence[Device], resources: Resources, replicas: int = 1) -> str:
     kind = resources.accelerator
     there = sum(device.is_of(kind) for device in devices)
     return explain_lack(kind, resources.accelerator_count * replicas, there, Counter(device.kind for device in devices))
@@ -100,12 +102,17 @@ def _unknown_use(device: Device) -> AcceleratorUse:
     return AcceleratorUse(device.index, device.name, 0.0, 0, device.memory)
 
 
+def real_device(index: str, name: str, memory: int) -> Device:
+    """``name`` as NVML says it."""
+    return Device(index, name, _slug(name), memory)
+
+
 def _real_devices() -> list[Device]:
     found = []
     for index, handle in _nvml_handles():
         name = _value("nvmlDeviceGetName", handle) or "NVIDIA GPU"
         memory = _value("nvmlDeviceGetMemoryInfo", handle)
-        found.append(Device(str(index), str(name), _slug(str(name)), int(memory.total) if memory else 0))
+        found.append(real_device(str(index), str(name), int(memory.total) if memory else 0))
     return found
 
 

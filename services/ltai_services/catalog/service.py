@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import platform as machine
 from collections.abc import Mapping
 from pathlib import Path
 
-from ltai_hub.backends.base import AcceleratorUse, MeasuresUse, RunsContainers
+from ltai_hub.backends.base import RunsContainers, lack_of
 from ltai_hub.catalog.images import build_image, image_log
 from ltai_hub.catalog.load import picture_uri
-from ltai_hub.domain.catalog import Flavor, Image, Profile, is_usable
+from ltai_hub.domain.catalog import Flavor, Image, Profile
 from ltai_hub.errors import Conflict, Denied, NotFound, Problem
 from ltai_hub.metering.costs import hourly_prices
 from ltai_hub.service import Platform
 from ltai_hub.tenancy import store
 from ltai_hub.tenancy.permit import permit, permitted_tenants
-from ltai_hub.units import machine_size
 from ltai_hub.web.callers import Caller
 from ltai_services.catalog.models import FlavorOut, ImageOut, ProfileOut
 from ltai_services.images import state_of
@@ -33,19 +31,14 @@ class CatalogService:
         self._builds: dict[str, asyncio.Task[Path]] = {}
 
     async def list_flavors(self) -> list[FlavorOut]:
-        backend = self.platform.backend
-        devices = await backend.accelerators() if isinstance(backend, MeasuresUse) else []
-        return await asyncio.to_thread(self._flavors, devices)
+        flavors = self.catalog.flavors.values()
+        lacks = await asyncio.gather(*(lack_of(self.platform.backend, flavor.resources) for flavor in flavors))
+        prices = await asyncio.to_thread(self._prices)
+        return [self._flavor_out(flavor, prices.get(flavor.name, 0), not lack) for flavor, lack in zip(flavors, lacks, strict=True)]
 
-    def _flavors(self, devices: list[AcceleratorUse]) -> list[FlavorOut]:
-        cpu, memory = machine_size()
-        now = self.platform.clock()
+    def _prices(self) -> Mapping[str, int]:
         with self.database.reading() as tx:
-            prices = hourly_prices(tx, now)
-        return [
-            self._flavor_out(flavor, prices.get(name, 0), is_usable(flavor, cpu, memory, machine.machine(), devices))
-            for name, flavor in self.catalog.flavors.items()
-        ]
+            return hourly_prices(tx, self.platform.clock())
 
     def _flavor_out(self, flavor: Flavor, price: int, usable: bool) -> FlavorOut:
         amounts = flavor.resources
