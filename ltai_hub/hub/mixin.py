@@ -29,12 +29,12 @@ from ltai_hub.hub.choice import Wish, read_options
 from ltai_hub.hub.core import hub_core, in_thread
 from ltai_hub.hub.progress import Progress, Step
 from ltai_hub.hub.records import Records
+from ltai_hub.metering.phases import SEEN_SECONDS
 from ltai_hub.tenancy.admission import Admission
 from ltai_hub.units import utc_now
 
 QUEUE_SECONDS = 1.0
 CAPACITY_SECONDS = 2.0
-SEEN_SECONDS = 15.0
 LOOK_SECONDS = 0.25
 # what a server gets to shut its kernels down
 STOP_SECONDS = 5

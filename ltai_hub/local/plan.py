@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from ltai_hub.errors import ConfigProblem
@@ -63,16 +64,32 @@ def make_settings(options: StartOptions, ports: Ports, keys: Keys) -> dict[str, 
 
 
 def proxy_command(options: StartOptions, ports: Ports, node: str) -> tuple[str, ...]:
-    hub = f"http://{LOOPBACK}:{ports.hub}"
+    places = ProxyPlaces(options.host, options.port, LOOPBACK, ports.proxy_api, hub=f"http://{LOOPBACK}:{ports.hub}")
+    return make_proxy_command(node, str(proxy_bundle()), places)
+
+
+@dataclass(frozen=True)
+class ProxyPlaces:
+    """Where configurable-http-proxy listens, for people and for its REST API, and where it finds the hub (a URL)."""
+
+    host: str
+    port: int
+    api_host: str
+    api_port: int
+    hub: str
+
+
+def make_proxy_command(node: str, bundle: str, places: ProxyPlaces) -> tuple[str, ...]:
+    """Its token comes as CONFIGPROXY_AUTH_TOKEN."""
     return (
         node,
-        str(proxy_bundle()),
-        f"--ip={options.host}",
-        f"--port={options.port}",
-        f"--api-ip={LOOPBACK}",
-        f"--api-port={ports.proxy_api}",
-        f"--default-target={hub}",
-        f"--error-target={hub}/hub/error",
+        bundle,
+        f"--ip={places.host}",
+        f"--port={places.port}",
+        f"--api-ip={places.api_host}",
+        f"--api-port={places.api_port}",
+        f"--default-target={places.hub}",
+        f"--error-target={places.hub}/hub/error",
         "--log-level=warn",
     )
 

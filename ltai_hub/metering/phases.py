@@ -6,8 +6,10 @@ so that bills, quotas and history can never tell different stories.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol, TypeVar
 
 from sqlalchemy.engine import Connection
 
@@ -15,6 +17,23 @@ from ltai_hub.domain.quotas import amounts_of
 from ltai_hub.domain.workloads import Kind, Phase, Resources
 from ltai_hub.metering import store
 from ltai_hub.tenancy.admission import release
+
+# so much of a bill a machine that goes down can take with it
+SEEN_SECONDS = 15
+
+
+class Watched(Protocol):
+    @property
+    def seen_at(self) -> datetime | None: ...
+
+
+Row = TypeVar("Row", bound=Watched)
+
+
+def to_note_seen(rows: Sequence[Row], phases: Iterable[Phase], now: datetime) -> list[Row]:
+    """Those that run and whose ``seen_at`` is old: should the machine go down now, their usage ends there."""
+    running = [row for row, phase in zip(rows, phases, strict=True) if phase is Phase.RUNNING]
+    return [row for row in running if row.seen_at is None or (now - row.seen_at).total_seconds() > SEEN_SECONDS]
 
 
 @dataclass(frozen=True)

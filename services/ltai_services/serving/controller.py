@@ -16,7 +16,7 @@ from ltai_hub.backends.base import Observed, ScalesReplicas
 from ltai_hub.controllers.controller import Controller
 from ltai_hub.domain.workloads import Kind, Phase, Workload
 from ltai_hub.errors import BadWorkload, NoCapacity, Problem, TryLater
-from ltai_hub.metering.phases import change_phase
+from ltai_hub.metering.phases import change_phase, to_note_seen
 from ltai_hub.service import Platform
 from ltai_hub.tenancy.admission import admit_waiting, standings
 from ltai_services.images import check_catalog, ensure_image
@@ -43,7 +43,6 @@ log = logging.getLogger("ltai.serving")
 
 BUSY_SECONDS, STEADY_SECONDS, IDLE_SECONDS = 0.5, 2.0, 5.0
 RETRY_SECONDS = 3.0
-SEEN_SECONDS = 15
 GRACE_SECONDS = 10.0
 # Only used to fetch the model when the instance starts.
 TOKEN_SECONDS = 3600
@@ -136,8 +135,7 @@ class EndpointController(Controller):
         await asyncio.to_thread(self._note_instance, instance, seen, reason)
 
     def _note_seen(self, instances: Sequence[Instance], observed: Sequence[Observed], now: datetime) -> None:
-        running = [i for i, what in zip(instances, observed, strict=True) if what.phase is Phase.RUNNING]
-        due = [i for i in running if i.seen_at is None or (now - i.seen_at).total_seconds() > SEEN_SECONDS]
+        due = to_note_seen(instances, (what.phase for what in observed), now)
         if due:
             with self._platform.database.transaction() as tx:
                 for instance in due:

@@ -14,7 +14,7 @@ from ltai_hub.catalog.files import profile_mounts
 from ltai_hub.controllers.controller import Controller
 from ltai_hub.domain.workloads import Kind, Phase
 from ltai_hub.errors import BadWorkload, NoCapacity, Problem, TryLater
-from ltai_hub.metering.phases import change_phase
+from ltai_hub.metering.phases import change_phase, to_note_seen
 from ltai_hub.service import Platform
 from ltai_hub.tenancy.admission import admit_waiting, standings
 from ltai_services.images import check_catalog, ensure_image
@@ -30,7 +30,6 @@ log = logging.getLogger("ltai.training")
 BUSY_SECONDS, IDLE_SECONDS = 0.5, 5.0
 # Each start asks MLflow and the hub; a thousand at once would only make all of them wait.
 STARTS_AT_ONCE = 16
-SEEN_SECONDS = 15
 RETRY_SECONDS = 3.0
 GRACE_SECONDS = 10
 DAY = 86_400
@@ -250,8 +249,7 @@ class JobController(Controller):
         self.poke()
 
     def _note_seen(self, jobs: list[Job], seen: list[Observed], now: datetime) -> None:
-        running = [job for job, observed in zip(jobs, seen, strict=True) if observed.phase is Phase.RUNNING]
-        due = [job for job in running if job.seen_at is None or (now - job.seen_at).total_seconds() > SEEN_SECONDS]
+        due = to_note_seen(jobs, (observed.phase for observed in seen), now)
         if due:
             with self._platform.database.transaction() as tx:
                 for job in due:
