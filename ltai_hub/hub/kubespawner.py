@@ -197,7 +197,7 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
 
     def _on_change(self) -> None:
         """At every change of the pod: an end that nobody here asked for is told at once, not at the next poll."""
-        if self._leaving is None or self._leaving.done():
+        if self.ending is None and (self._leaving is None or self._leaving.done()):
             pod = self._pod()
             if pod is None or has_ended(pod) or is_leaving(pod):
                 self._leaving = asyncio.create_task(self._leave(), name=f"end of {self.pod_name}")
