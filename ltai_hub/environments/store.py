@@ -52,6 +52,11 @@ class Environment:
         """Identity of this start in reservations, usage and events."""
         return f"{self.id}.{self.generation}"
 
+    @property
+    def position(self) -> int | None:
+        """Its place in a cluster's own queue, as the hub saw it last."""
+        return (self.backend_state or {}).get("position") if self.phase is Phase.QUEUED else None
+
 
 @dataclass(frozen=True)
 class Choice:

@@ -1,18 +1,30 @@
-"""JupyterHub with two additions: at its start it brings the platform's rows of environments in line with what really runs,
-and a proxy that was started again gets its routes back at once.
+"""JupyterHub with three additions: at its start it brings the platform's rows of environments in line with what really runs,
+starts that outlive it go on, and a proxy that was started again gets its routes back at once.
 """
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+from urllib.parse import urlsplit
+
+from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 from tornado.ioloop import PeriodicCallback
 
 from ltai_hub.domain.workloads import Phase
+from ltai_hub.environments.store import Environment
+from ltai_hub.errors import Problem, Unavailable
 from ltai_hub.hub.core import hub_core, in_thread
 from ltai_hub.hub.records import Records
+from ltai_hub.hubapi import HubApi
 
 # JupyterHub itself looks every five minutes; until then no service and no environment could be reached
 PROXY_SECONDS = 2.0
+SWEEP_SECONDS = 120.0
+# a start that was left behind goes on once the hub's API answers
+ATTEMPTS, AGAIN_SECONDS = 120, 0.5
+ANY_ADDRESS = ("", "0.0.0.0", "::")
 
 
 class PlatformHub(JupyterHub):  # type: ignore[misc]  # JupyterHub has no types
@@ -23,6 +35,13 @@ class PlatformHub(JupyterHub):  # type: ignore[misc]  # JupyterHub has no types
         self.init_signal()
         await super().start()
         PeriodicCallback(self.restore_lost_routes, 1e3 * PROXY_SECONDS).start()
+        PeriodicCallback(self.spawner_class.sweep, 1e3 * SWEEP_SECONDS).start()
+        self._going_on = [asyncio.create_task(self.go_on(row)) for row in self._left_behind]
+
+    async def shutdown_cancel_tasks(self, sig: Any = None) -> None:
+        # starts are cancelled with everything else; those that outlive the hub are not to take it for a person's wish
+        self.spawner_class.hub_is_leaving = True
+        await super().shutdown_cancel_tasks(sig)
 
     async def restore_lost_routes(self) -> None:
         """A proxy without the hub's own route has forgotten everything."""
@@ -35,19 +54,68 @@ class PlatformHub(JupyterHub):  # type: ignore[misc]  # JupyterHub has no types
             self.log.info("The proxy does not answer (%s)", type(error).__name__)
 
     async def init_spawners(self) -> int:
+        self._left_behind = await self.spare_starts() if self.spawner_class.outlives_hub else []
         checked: int = await super().init_spawners()
-        await self.end_cut_off_starts()
+        await self.end_cut_off_starts({row.id for row in self._left_behind})
         return checked
 
-    async def end_cut_off_starts(self) -> None:
+    async def spare_starts(self) -> list[Environment]:
+        """Starts that were under way: JupyterHub would take them for servers that have died, and revoke their tokens."""
+        spared = []
+        for row in await in_thread(self.records.unfinished):
+            user = orm.User.find(self.db, row.user)
+            spawner = user.orm_spawners.get(row.server) if user is not None else None
+            # once a server has answered, its state is in the hub's own database
+            if spawner is None or row.phase is Phase.STOPPING or (spawner.state or {}).get("environment") == row.id:
+                continue
+            if spawner.server is not None:
+                self.db.delete(spawner.server)
+            spared.append(row)
+        self.db.commit()
+        return spared
+
+    async def go_on(self, row: Environment) -> None:
+        """As if its owner clicked again: the spawner finds what there is already."""
+        place = urlsplit(self.hub.bind_url)
+        host = "127.0.0.1" if place.hostname in ANY_ADDRESS else place.hostname
+        hub = HubApi(f"http://{host}:{place.port}{self.hub.base_url}api", self._service_map["ltai"].api_token)
+        options = {name: getattr(row, name) for name in ("tenant", "profile", "image", "flavor", "display_name")}
+        try:
+            for _ in range(ATTEMPTS):
+                if await self._goes_on(hub, row, options):
+                    return
+                await asyncio.sleep(AGAIN_SECONDS)
+            await self.end_left_behind(row)
+        except Problem as problem:
+            await self.end_left_behind(row, problem.message)
+        finally:
+            await hub.close()
+
+    async def _goes_on(self, hub: HubApi, row: Environment, options: dict[str, Any]) -> bool:
+        try:
+            await hub.start_server(row.user, row.server, options)
+        except Unavailable as later:
+            self.log.info("The start of %s/%s does not go on yet: %s", row.user, row.server, later.message)
+            now = await in_thread(self.records.find, row.user, row.server)
+            # it went on, and failed
+            return now is None or now.phase.is_final
+        return True
+
+    async def end_cut_off_starts(self, spared: set[int]) -> None:
         """Starts that were under way when the hub was killed: nobody waits for them any more."""
-        records = Records(hub_core().database, hub_core().catalog)
-        for row in await in_thread(records.unfinished):
+        for row in await in_thread(self.records.unfinished):
             user = next((u for u in self.users.values() if u.name == row.user), None)
             spawner = user.spawners.get(row.server) if user is not None else None
-            if spawner is None or not spawner.active:
-                await self.spawner_class.end_stray(row.backend_state)
-                await in_thread(records.move, row.id, Phase.FAILED, "the platform was stopped while it started")
+            if row.id not in spared and (spawner is None or not spawner.active):
+                await self.end_left_behind(row)
+
+    async def end_left_behind(self, row: Environment, reason: str = "the platform was stopped while it started") -> None:
+        await self.spawner_class.end_stray(row.backend_state)
+        await in_thread(self.records.move, row.id, Phase.FAILED, reason)
+
+    @property
+    def records(self) -> Records:
+        return Records(hub_core().database, hub_core().catalog)
 
 
 main = PlatformHub.launch_instance

@@ -8,12 +8,13 @@ that comes back takes it up again by the row's ``backend_state``, {"namespace", 
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from typing import Any
 
 from jupyterhub.utils import maybe_future
 from kubespawner import KubeSpawner
-from traitlets import default
+from traitlets import Integer, default
 
 from ltai_hub.backends.kubernetes.api import CLAIM, POD, AlreadyThere, Object
 from ltai_hub.backends.kubernetes.capacity import lacking
@@ -24,7 +25,7 @@ from ltai_hub.domain.quotas import can_be_guaranteed, resource_names
 from ltai_hub.domain.workloads import Phase, Resources
 from ltai_hub.environments.store import Environment
 from ltai_hub.errors import Problem, TryLater
-from ltai_hub.hub.core import hub_core
+from ltai_hub.hub.core import hub_core, in_thread
 from ltai_hub.hub.kube import kube
 from ltai_hub.hub.mixin import STOP_SECONDS, DidNotStart, PlatformSpawner, Seen
 from ltai_hub.hub.podstate import (
@@ -36,11 +37,13 @@ from ltai_hub.hub.podstate import (
     seen_of_events,
     seen_of_gone,
     step_of,
+    what_fails,
     why_hopeless,
     why_it_leaves,
 )
 from ltai_hub.hub.podwatch import PodWatch
 from ltai_hub.hub.progress import Step
+from ltai_hub.hub.records import Records
 from ltai_hub.units import utc_now
 
 # a start that takes longer tells why, and looks again at it so often
@@ -51,9 +54,14 @@ PENDING_SECONDS = 0.05
 
 
 class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # neither has types
+    failing_seconds = Integer(
+        60, config=True, help="How long a node may try in vain, for example to pull an image from a registry that does not answer."
+    )
+
     outlives_hub = True
-    _leaving: asyncio.Task[None] | None = None
+    # what the row was told last, and the task that sees to an end nobody here asked for
     _told: tuple[Phase, str, dict[str, Any]] | None = None
+    _leaving: asyncio.Task[None] | None = None
 
     @default("cmd")  # type: ignore[untyped-decorator]  # traitlets has no types
     def _cmd(self) -> list[str]:
@@ -118,6 +126,16 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
             pods.follow(self.backend_state["pod"], self._on_change)
         return await super().poll()
 
+    @classmethod
+    async def sweep(cls) -> None:
+        there = [(watch.namespace, name) for watch in kube().watches for name in watch.names]
+        core = hub_core()
+        rows = await in_thread(Records(core.database, core.catalog).unfinished)
+        kept = {(row.backend_state["namespace"], row.backend_state["pod"]) for row in rows if row.backend_state}
+        for namespace, name in there:
+            if (namespace, name) not in kept:
+                await remove({"namespace": namespace, "pod": name})
+
     async def record_end(self) -> None:
         await super().record_end()
         if self.backend_state is not None:
@@ -158,13 +176,18 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
         """Queued, placed, prepared, started. Raises DidNotStart."""
         pods = await watched(self.namespace)
         pause = FIRST_SECONDS
+        fails_since: float | None = None
         while True:
             found = pods.find(self.pod_name)
             if found is None or has_ended(found) or is_leaving(found):
                 seen = await self.look()
                 raise DidNotStart(seen.reason or (why_it_leaves(found) if found else "") or f"it ended with exit code {seen.code}")
-            if why := why_hopeless(found, utc_now()):
+            if why := why_hopeless(found):
                 raise DidNotStart(why)
+            if why := what_fails(found):
+                fails_since = fails_since or time.monotonic()
+                if time.monotonic() - fails_since > self.failing_seconds:
+                    raise DidNotStart(why)
             if address_of(found):
                 await self._remember(Phase.STARTING)
                 return found
@@ -203,16 +226,18 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
                 self._leaving = asyncio.create_task(self._leave(), name=f"end of {self.pod_name}")
 
     async def _leave(self) -> None:
-        while self.pending:
-            await asyncio.sleep(PENDING_SECONDS)
-        pod = self._pod()
-        if not self.server:
-            return
-        if pod is None or has_ended(pod):
-            await self.poll_and_notify()
-        elif why := why_it_leaves(pod):
-            self.ending = (Phase.STOPPED, why)
-            await self.record(Phase.STOPPING, why)
+        while self.pending or self.server:
+            pod = self._pod()
+            if self.pending:
+                await asyncio.sleep(PENDING_SECONDS)
+            elif pod is None or has_ended(pod):
+                await self.poll_and_notify()
+                return
+            else:
+                if self.ending is None:
+                    self.ending = (Phase.STOPPED, why_it_leaves(pod))
+                    await self.record(Phase.STOPPING, self.ending[1])
+                await (await watched(self.namespace)).change(self.pod_name, LONGEST_SECONDS)
 
     def _pod(self) -> Object | None:
         watch = next((w for w in kube().watches if self.backend_state and w.namespace == self.backend_state["namespace"]), None)

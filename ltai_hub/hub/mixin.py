@@ -104,6 +104,10 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         """End what a hub that was killed had begun to start; ``state`` is the row's ``backend_state``."""
         raise NotImplementedError
 
+    @classmethod
+    async def sweep(cls) -> None:
+        """Remove what ended and could not be removed then."""
+
     # ---- JupyterHub's seam
 
     async def start(self) -> tuple[str, int]:

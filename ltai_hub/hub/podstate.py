@@ -25,7 +25,6 @@ VANISHED = "its pod was gone when the platform looked again; start it again"
 # trying again cannot help: there is no such image, or we may not have it
 NO_SUCH_IMAGE = ("not found", "manifest unknown", "does not exist", "denied", "unauthorized", "forbidden", "invalid reference")
 WRONG_IMAGE = ("InvalidImageName", "ErrImageNeverPull")
-PATIENCE = timedelta(minutes=2)
 # after its grace a pod is gone within a moment, unless nobody is there to end it
 LOST_AFTER = timedelta(seconds=30)
 LONGEST = 300
@@ -45,27 +44,27 @@ def env_of(pod: Object, name: str) -> str:
     return next((str(variable.get("value", "")) for variable in variables if variable["name"] == name), "")
 
 
-def why_hopeless(pod: Object, now: datetime) -> str:
+def why_hopeless(pod: Object) -> str:
     """Why it can never start; "" while it may."""
-    waiting = [w for status in _statuses(pod) if (w := (status.get("state") or {}).get("waiting"))]
-    scheduled = _since(pod, "PodScheduled", "True")
-    for state in waiting:
+    for state in _waiting(pod):
         reason, said = state.get("reason", ""), state.get("message", "")
         if reason in WRONG_IMAGE or ("ImagePull" in reason and any(words in said for words in NO_SUCH_IMAGE)):
             return f"the image {_image(pod)} does not exist or may not be pulled; ask who looks after the catalogue"
-    why = why_not_started([pod]) if waiting else ""
-    return _short(why) if why and scheduled and now - scheduled > PATIENCE else ""
+    return ""
+
+
+def what_fails(pod: Object) -> str:
+    """What its node tries in vain, and tries again; "" when nothing."""
+    return _short(why_not_started([pod])) if pod["spec"].get("nodeName") and _waiting(pod) else ""
 
 
 def step_of(pod: Object, events: Sequence[Object]) -> Step:
     """``events`` of this pod, oldest first."""
     if not pod["spec"].get("nodeName"):
-        why = next((c.get("message", "") for c in _conditions(pod) if c["type"] == "PodScheduled" and c["status"] == "False"), "")
-        return (
-            Step("unschedulable", 15, "Waiting for a node with room", detail=_short(why))
-            if why
-            else Step("placing", 15, "Looking for a node")
-        )
+        refused = [c for c in _conditions(pod) if c["type"] == "PodScheduled" and c.get("reason") == "Unschedulable"]
+        if not refused:
+            return Step("placing", 15, "Looking for a node")
+        return Step("unschedulable", 15, "Waiting for a node with room", detail=_short(refused[0].get("message", "")))
     if any("running" in (status.get("state") or {}) for status in pod.get("status", {}).get("initContainerStatuses", [])):
         return Step("copying", 50, "Copying the course files")
     if why := why_not_started([pod]):
@@ -137,10 +136,8 @@ def _ended(pod: Object, at: datetime | None) -> Seen:
         return Seen(0, why, at)
     if code == 0:
         return Seen(0, "", at)
-    words = [
-        f"exit code {code}" if code is not None else "",
-        _last_line(end.get("message", "") or pod.get("status", {}).get("message", "")),
-    ]
+    said = _last_line(end.get("message", "") or pod.get("status", {}).get("message", ""))
+    words = [f"exit code {code}" if code is not None else "", said]
     return Seen(code or 1, ": ".join(word for word in words if word) or "it failed", at)
 
 
@@ -169,9 +166,10 @@ def _since(pod: Object, kind: str, status: str) -> datetime | None:
     return moment(found[0].get("lastTransitionTime")) if found else None
 
 
-def _statuses(pod: Object) -> list[Object]:
+def _waiting(pod: Object) -> list[Object]:
     status = pod.get("status", {})
-    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+    states = [one.get("state") or {} for one in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", []))]
+    return [state["waiting"] for state in states if state.get("waiting")]
 
 
 def _image(pod: Object) -> str:

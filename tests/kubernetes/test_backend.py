@@ -216,7 +216,7 @@ async def test_an_endpoint_is_replaced_without_a_failed_request(place: Place) ->
     deadline = time.monotonic() + 90
     while set(answers[-20:]) != {"2"} or len(answers) < 20:
         assert time.monotonic() < deadline, answers[-5:]
-        assert not asking.done(), asking.exception()
+        assert not asking.done(), (answers[-3:], len(answers), asking.exception())
         await asyncio.sleep(0.3)
     answers.append("stop")
     await asking
@@ -268,7 +268,8 @@ async def test_use_is_measured(place: Place) -> None:
 
 async def test_while_the_api_server_is_away_nothing_is_lost(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with a_way_to_the_api_server(tmp_path) as way:
-        monkeypatch.setenv("KUBECONFIG", str(way.kubeconfig))
+        # read once, when the library is imported
+        monkeypatch.setattr("kubernetes_asyncio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(way.kubeconfig))
         there = replace(place, backend=KubernetesBackend(place.backend.settings, place.backend.kubernetes))
         code = "import time\nfor i in range(16): print(i, flush=True); time.sleep(0.5)"
         state = await there.backend.start(there.workload(code))
@@ -302,3 +303,9 @@ async def test_what_was_stopped_leaves_the_cluster_in_time(place: Place) -> None
     assert (await place.observe(stopped)).reason == "stopped"  # as long as somebody asks
     await place.observe(other)
     assert (await place.until(stopped, Phase.GONE)).phase is Phase.GONE
+
+
+async def test_the_last_line_needs_no_end_and_a_long_one_is_whole(place: Place) -> None:
+    state = await place.backend.start(place.workload("print('y' * 100_000); print('x', end='')"))
+    assert (await place.until(state, *ENDED)).phase is Phase.SUCCEEDED
+    assert (await place.log(state)).rstrip("\n") == "y" * 100_000 + "\nx"

@@ -41,7 +41,7 @@ REACH = "import socket, sys, time; socket.create_connection((sys.argv[1], int(sy
 @pytest.fixture
 async def site(python_image: str) -> AsyncIterator[Site]:
     cluster = await Cluster.connect()
-    settings = KubernetesSettings(instance=INSTANCE_NAME, namespace=PLATFORM)
+    settings = KubernetesSettings(instance=INSTANCE_NAME, namespace=PLATFORM, home_access="ReadWriteOnce")
     yield Site(cluster, settings, load_catalog(Settings().catalog), python_image)
     await cluster.close()
 
@@ -80,19 +80,21 @@ async def test_a_tree_becomes_queues_and_a_second_pass_does_nothing(site: Site) 
     assert cohort["spec"]["parentName"] == "kt--all"
     assert (queue["spec"]["cohortName"], queue["spec"]["fairSharing"]["weight"]) == ("kt-tree", "2")
     names = {body["metadata"]["name"] for body in await site.cluster.list(NETWORK_POLICY, site.namespace("tree-a"))}
-    assert names == {"tenant", "environments", "endpoints"}
+    assert names == {"tenant"}
 
 
 async def test_what_is_over_the_limit_waits_until_there_is_room(site: Site) -> None:
     await site.settled(*a_tree("limit", limit=0.2, guaranteed=0))
-    await site.start("limit-a", "first", cpu="150m")
-    await until(lambda: site.is_admitted("limit-a", "first"), "the first is admitted")
-    # of another tenant, and yet below the same limit
-    await site.start("limit-b", "second", cpu="100m")
-    await until(lambda: _waits(site, "limit-b", "cpu"), "the second waits with the reason")
-    assert await site.is_gated("limit-b", "second")
-    await site.cluster.delete(POD, site.namespace("limit-a"), "first", grace_seconds=0)
-    await until(lambda: site.is_admitted("limit-b", "second"), "the second is admitted")
+    await site.start("limit-b", "first", cpu="100m")
+    await until(lambda: site.is_admitted("limit-b", "first"), "the first is admitted")
+    # of another tenant, and yet below the same limit; it asks for more than its fair part
+    await site.start("limit-a", "second", cpu="150m")
+    await until(lambda: _waits(site, "limit-a", "cpu"), "the second waits with the reason")
+    await asyncio.sleep(1)
+    assert await site.is_gated("limit-a", "second")
+    assert await site.is_admitted("limit-b", "first")
+    await site.cluster.delete(POD, site.namespace("limit-b"), "first", grace_seconds=0)
+    await until(lambda: site.is_admitted("limit-a", "second"), "the second is admitted")
 
 
 async def _waits(site: Site, tenant: str, resource: str) -> bool:
@@ -108,6 +110,23 @@ async def test_what_was_borrowed_is_reclaimed_by_whom_it_is_guaranteed_to(site: 
     await until(lambda: site.is_admitted("lend-b", "owner"), "the owner has its guarantee back")
     left = [name for name in ("one", "two", "three") if await site.is_admitted("lend-a", name)]
     assert len(left) == 1
+
+
+async def test_what_is_borrowed_is_divided_by_weight(site: Site) -> None:
+    await site.settled(*a_tree("fair", limit=0.3, guaranteed=0))
+    for tenant in ("fair-a", "fair-b"):
+        for name in ("one", "two", "three"):
+            await site.start(tenant, name, cpu="100m")
+        if tenant == "fair-a":
+            await until(lambda: _admitted(site, "fair-a", 3), "the first tenant has all there is")
+    await until(lambda: _admitted(site, "fair-b", 2), "the other has its two parts of three")
+    await asyncio.sleep(2)
+    assert await _admitted(site, "fair-b", 2)
+    assert await _admitted(site, "fair-a", 1)
+
+
+async def _admitted(site: Site, tenant: str, count: int) -> bool:
+    return sum([await site.is_admitted(tenant, name) for name in ("one", "two", "three")]) == count
 
 
 async def test_within_its_guarantee_nobody_is_stopped(site: Site) -> None:
@@ -161,7 +180,7 @@ async def test_what_somebody_deleted_or_changed_is_there_again_after_a_pass(site
     queue = await site.find(CLUSTER_QUEUE, "kt-drift-b")
     assert policy is not None
     assert queue is not None
-    assert not policy["spec"].get("ingress")
+    assert {} not in policy["spec"]["ingress"]
     assert queue["spec"]["resourceGroups"][0]["flavors"][0]["resources"][0]["nominalQuota"] == "200m"
 
 

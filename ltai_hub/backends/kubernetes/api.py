@@ -189,9 +189,12 @@ class Cluster:
 
     # ---- logs
 
-    async def log(self, namespace: str, pod: str, container: str, follow: bool = False, previous: bool = False) -> AsyncIterator[bytes]:
-        """What the container wrote; nothing when it has not begun or is gone."""
-        query = {"container": container, "follow": str(follow).lower(), "previous": str(previous).lower()}
+    async def log(self, namespace: str, pod: str, container: str, follow: bool = False, since: str = "") -> AsyncIterator[bytes]:
+        """What the container wrote, each line with its time (``loglines``); nothing when it has not begun or is gone.
+
+        ``since`` a time of such a line: from about there.
+        """
+        query = {"container": container, "follow": str(follow).lower(), "timestamps": "true", **({"sinceTime": since} if since else {})}
         response = await self._send("GET", f"{POD.path(namespace, pod)}/log", None, query, "application/json", None)
         try:
             if response.status >= 400:

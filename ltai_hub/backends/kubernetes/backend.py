@@ -41,13 +41,14 @@ from ltai_hub.backends.kubernetes.api import (
 from ltai_hub.backends.kubernetes.capacity import lacking
 from ltai_hub.backends.kubernetes.endpoints import address_of, endpoint_name, make_deployment, make_service
 from ltai_hub.backends.kubernetes.jobs import job_name, make_jobset
-from ltai_hub.backends.kubernetes.logs import LogKeeper
+from ltai_hub.backends.kubernetes.loglines import LogLines
+from ltai_hub.backends.kubernetes.logs import LogKeeper, read_lines
 from ltai_hub.backends.kubernetes.mirror import mirror
 from ltai_hub.backends.kubernetes.names import INSTANCE
 from ltai_hub.backends.kubernetes.names import WORKLOAD as WORKLOAD_LABEL
 from ltai_hub.backends.kubernetes.network import make_gang_policy
 from ltai_hub.backends.kubernetes.observe import STOPPED, is_alive, is_gated, observe_endpoint, observe_job, terminated
-from ltai_hub.backends.kubernetes.pods import MAIN, Blueprint, make_blueprint
+from ltai_hub.backends.kubernetes.pods import Blueprint, make_blueprint
 from ltai_hub.backends.kubernetes.queue import JOB_UID, Queue, Standing
 from ltai_hub.backends.kubernetes.times import moment
 from ltai_hub.backends.kubernetes.usage import use_of
@@ -56,7 +57,7 @@ from ltai_hub.catalog import load_catalog
 from ltai_hub.domain.catalog import Catalog
 from ltai_hub.domain.quotas import can_be_guaranteed
 from ltai_hub.domain.workloads import Phase, Resources, Workload
-from ltai_hub.errors import BadWorkload, Problem
+from ltai_hub.errors import BadWorkload, Problem, TryLater
 from ltai_hub.settings import KubernetesSettings, Settings
 from ltai_hub.units import utc_now
 
@@ -278,10 +279,24 @@ class KubernetesBackend(Backend, MeasuresUse, KnowsCapacity, PublishesPorts, Run
         pods = await cluster.list(POD, namespace, {WORKLOAD_LABEL: state.get("name", "")}, cached=False)
         pods.sort(key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
         for pod in pods[replica : replica + 1]:
-            async for chunk in cluster.log(namespace, pod["metadata"]["name"], MAIN, follow=follow):
+            async for chunk in self._unbroken(cluster, pod, follow):
                 if fresh := chunk[offset:]:
                     yield fresh
                 offset = max(offset - len(chunk), 0)
+
+    async def _unbroken(self, cluster: Cluster, pod: Object, follow: bool) -> AsyncIterator[bytes]:
+        last = ""
+        while True:
+            lines = LogLines(last)
+            try:
+                async for chunk in read_lines(cluster, pod, lines, follow):
+                    yield chunk
+                return
+            except TryLater:
+                if not follow:
+                    return
+            last = lines.last
+            await asyncio.sleep(LOG_SECONDS)
 
     # ---- capabilities
 

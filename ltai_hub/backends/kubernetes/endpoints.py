@@ -12,6 +12,8 @@ PORT = 8080
 LONGEST = 45
 # the proxy and kube-proxy go on sending for a moment after a replica was told to end
 DRAIN_SECONDS = 5
+# and it takes the nodes a moment to send to one that has just become ready
+ROUTED_SECONDS = 2
 
 
 def endpoint_name(workload: str) -> str:
@@ -23,10 +25,7 @@ def make_deployment(plan: Blueprint, name: str) -> Object:
     w = plan.workload
     # one name for the selector, which must never change, whatever the replaced workload is called
     labels = plan.labels | {WORKLOAD: name}
-    prefix = w.env.get("LTAI_PREFIX")
-    probe: Object = (
-        {"httpGet": {"path": f"{prefix}/v2/health/ready", "port": PORT}} if prefix is not None else {"tcpSocket": {"port": PORT}}
-    )
+    probe = probe_of(w.env.get("LTAI_PREFIX"))
     container: Object = {
         "ports": [{"containerPort": PORT, "name": "http"}],
         "readinessProbe": {**probe, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},
@@ -49,6 +48,7 @@ def make_deployment(plan: Blueprint, name: str) -> Object:
         "metadata": {"name": name, "namespace": plan.namespace, "labels": labels | queue_labels(plan.settings.instance, w.kind)},
         "spec": {
             "replicas": w.replicas,
+            "minReadySeconds": ROUTED_SECONDS,
             "revisionHistoryLimit": 2,
             "selector": {"matchLabels": {WORKLOAD: name}},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},

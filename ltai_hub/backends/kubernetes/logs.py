@@ -1,6 +1,6 @@
 """Logs of jobs, kept after their pods are gone.
 
-FOLDER/NAME/REPLICA/BEGAN-UID.part   while the pod's log is followed; .log once it is whole
+FOLDER/NAME/REPLICA/BEGAN-UID.part   while the pod's log is followed, .mark beside it says how far; .log once it is whole
 One file a pod, so that what a gang wrote before it began again stays in front of what came after.
 """
 
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import logging
-import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -19,9 +20,10 @@ from typing import BinaryIO
 import aiohttp
 
 from ltai_hub.backends.kubernetes.api import Cluster, Object
+from ltai_hub.backends.kubernetes.loglines import LogLines, NotTheProgram
 from ltai_hub.backends.kubernetes.observe import ended_at, started_at
 from ltai_hub.backends.kubernetes.pods import MAIN
-from ltai_hub.errors import Problem
+from ltai_hub.errors import Problem, TryLater
 
 log = logging.getLogger("ltai.kubernetes")
 
@@ -35,6 +37,14 @@ SETTLE_SECONDS = 10.0
 LOOKS, LOOK_SECONDS = 10, 0.3
 # of a pod that was seen and is not there any more
 GONE: Object = {}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """So much is kept, and the newest line of it is from then."""
+
+    size: int = 0
+    last: str = ""
 
 
 class LogKeeper:
@@ -96,27 +106,32 @@ class LogKeeper:
 
     async def _follow(self, name: str, pod: Object) -> None:
         """Until the container has ended and all of its log is here; a broken stream goes on where it broke off."""
-        part = self._path(name, pod, "part")
+        part, mark = self._path(name, pod, "part"), self._path(name, pod, "mark")
         part.parent.mkdir(parents=True, exist_ok=True)
         pause = AGAIN_SECONDS
         with part.open("ab", buffering=0) as file:
             if not is_ours(file):  # another process follows it
                 await asyncio.sleep(AGAIN_SECONDS)
                 return
-            while not await self._append(file, pod):
+            while True:
+                before = read_mark(mark)
+                file.truncate(before.size)
+                if await self._append(file, mark, pod):
+                    break
+                pause = AGAIN_SECONDS if read_mark(mark).size > before.size else min(2 * pause, LONGEST_SECONDS)
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_SECONDS)
             part.rename(self._path(name, pod, "log"))
+            mark.unlink(missing_ok=True)
 
-    async def _append(self, file: BinaryIO, pod: Object) -> bool:
+    async def _append(self, file: BinaryIO, mark: Path, pod: Object) -> bool:
         """Whether all is here that will ever come."""
         uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
         had_ended = is_over(self._pods[uid])
-        skip = os.fstat(file.fileno()).st_size
+        size, lines = read_mark(mark).size, LogLines(read_mark(mark).last)
         try:
-            async for chunk in self._cluster.log(pod["metadata"]["namespace"], name, MAIN, follow=True):
-                file.write(chunk[skip:])
-                skip = max(skip - len(chunk), 0)
+            async for fresh in read_lines(self._cluster, pod, lines, follow=True):
+                size += file.write(fresh) or 0
+                mark.write_text(json.dumps(asdict(Mark(size, lines.last))))
         except (Problem, aiohttp.ClientError, OSError) as problem:
             log.warning("the log of %s is read again: %s", name, problem)
             return had_ended and self._pods[uid] is GONE
@@ -134,6 +149,38 @@ class LogKeeper:
         metadata = pod["metadata"]
         began = metadata["creationTimestamp"].replace("-", "").replace(":", "")
         return self._folder / name / replica_of(pod) / f"{began}-{metadata['uid'][:8]}.{suffix}"
+
+
+async def read_lines(cluster: Cluster, pod: Object, lines: LogLines, follow: bool) -> AsyncIterator[bytes]:
+    """What the program wrote after ``lines.last``. Raises TryLater when it breaks off."""
+    metadata = pod["metadata"]
+    async for chunk in cluster.log(metadata["namespace"], metadata["name"], MAIN, follow=follow, since=lines.last):
+        try:
+            fresh = lines.feed(chunk)
+        except NotTheProgram as said:
+            if said.args[0]:
+                yield said.args[0]
+            raise node_says(metadata["name"], said) from said
+        if fresh:
+            yield fresh
+    try:
+        rest = lines.finish()
+    except NotTheProgram as said:
+        raise node_says(metadata["name"], said) from said
+    if rest:
+        yield rest
+
+
+def node_says(pod: str, said: NotTheProgram) -> TryLater:
+    return TryLater(f"the node of {pod} says: {said.args[1]}")
+
+
+def read_mark(path: Path) -> Mark:
+    """What cannot be read was cut off as it was written: from the beginning, then."""
+    try:
+        return Mark(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return Mark()
 
 
 def is_over(pod: Object) -> bool:

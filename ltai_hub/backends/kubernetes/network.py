@@ -1,13 +1,12 @@
 """Who may talk to whom in a tenant's namespace. Pure.
 
-==================  ==========================================================  ==================================================
-pods                are called by                                               call
-==================  ==========================================================  ==================================================
-all                 nobody                                                      names (DNS), the proxy, what is outside of the cluster
-environments        the hub and the proxy                                       also the hub
-endpoints           the proxy and the services
-jobs of many nodes  their own nodes                                             their own nodes (``make_gang_policy``)
-==================  ==========================================================  ==================================================
+==================  ==========================  =============================================================
+pods                are called by               call
+==================  ==========================  =============================================================
+environments        the hub and the proxy       names (DNS), the proxy, the hub, what is outside of the cluster
+endpoints           the proxy and the services  the same
+jobs of many nodes  their own nodes             the same, and their own nodes (``make_gang_policy``)
+==================  ==========================  =============================================================
 """
 
 from __future__ import annotations
@@ -17,40 +16,27 @@ from ipaddress import ip_network
 
 from ltai_hub.backends.kubernetes.api import JOBSET, Object
 from ltai_hub.backends.kubernetes.endpoints import PORT as ENDPOINT_PORT
-from ltai_hub.backends.kubernetes.names import DOMAIN, KIND, WORKLOAD
-from ltai_hub.domain.workloads import Kind
+from ltai_hub.backends.kubernetes.names import DOMAIN, WORKLOAD
 from ltai_hub.settings import KubernetesSettings
 
 DNS_PORT, HUB_PORT, PROXY_PORT, ENVIRONMENT_PORT = 53, 8081, 8000, 8888
 
 
-def make_policies(settings: KubernetesSettings, namespace: str, labels: Mapping[str, str]) -> list[Object]:
-    """Those of a tenant. Without one that allows it nothing goes in or out."""
+def make_policy(settings: KubernetesSettings, namespace: str, labels: Mapping[str, str]) -> Object:
+    """The one of a tenant: what it does not allow is closed. One for all pods, for thousands of tenants are as many policies; ports
+    tell environments and endpoints apart, and what calls them is the platform's own."""
     hub, proxy, services = component(settings, "hub"), component(settings, "proxy"), services_of(settings)
-    everybody = [
+    ingress = [
+        {"from": [hub, proxy], "ports": [_port(ENVIRONMENT_PORT)]},
+        {"from": [proxy, services], "ports": [_port(ENDPOINT_PORT)]},
+    ]
+    egress = [
         {"ports": [_port(DNS_PORT, "UDP"), _port(DNS_PORT)]},
         {"to": [proxy], "ports": [_port(PROXY_PORT)]},
+        {"to": [hub], "ports": [_port(HUB_PORT)]},
         *outside(settings),
     ]
-    return [
-        _policy("tenant", namespace, labels, {}, [], everybody),
-        _policy(
-            "environments",
-            namespace,
-            labels,
-            {"matchLabels": {KIND: Kind.ENVIRONMENT.value}},
-            [{"from": [hub, proxy], "ports": [_port(ENVIRONMENT_PORT)]}],
-            [{"to": [hub], "ports": [_port(HUB_PORT)]}],
-        ),
-        _policy(
-            "endpoints",
-            namespace,
-            labels,
-            {"matchLabels": {KIND: Kind.ENDPOINT.value}},
-            [{"from": [proxy, services], "ports": [_port(ENDPOINT_PORT)]}],
-            [],
-        ),
-    ]
+    return _policy("tenant", namespace, labels, {}, ingress, egress)
 
 
 def make_gang_policy(jobset: Object) -> Object:

@@ -69,7 +69,7 @@ def observe_endpoint(deployment: Object | None, pods: Sequence[Object], standing
         if any(is_alive(pod) for pod in pods):
             return Observed(Phase.RUNNING, "stopping", None, started)
         return Observed(Phase.FAILED, "stopped", 143, started, latest(stopped, *(ended_at(pod) for pod in pods)))
-    if status.get("readyReplicas", 0):
+    if status.get("availableReplicas", 0):
         addresses = (address,) if address else ()
         return Observed(Phase.RUNNING, why_not_started(pods), None, started, addresses=addresses, ready=ready_replicas(deployment))
     if pods and all(is_gated(pod) for pod in pods):
@@ -86,7 +86,7 @@ def ready_replicas(deployment: Object) -> int:
     if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
         return 0
     older = status.get("replicas", 0) - status.get("updatedReplicas", 0)
-    return max(int(status.get("readyReplicas", 0) - older), 0)
+    return max(int(status.get("availableReplicas", 0) - older), 0)
 
 
 # ---- pods

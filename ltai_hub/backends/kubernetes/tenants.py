@@ -48,7 +48,7 @@ from ltai_hub.backends.kubernetes.names import (
     root_cohort,
     tenant_name,
 )
-from ltai_hub.backends.kubernetes.network import make_policies
+from ltai_hub.backends.kubernetes.network import make_policy
 from ltai_hub.domain.catalog import Catalog, KubernetesFlavor
 from ltai_hub.domain.quotas import ACCELERATOR, guaranteed_inside, say
 from ltai_hub.domain.workloads import Kind
@@ -173,7 +173,7 @@ def inside_namespace(settings: KubernetesSettings, share: TenantShare) -> list[W
     objects: list[tuple[Resource, Object]] = [
         (SERVICE_ACCOUNT, {"metadata": _metadata(ACCOUNT, labels, namespace), "automountServiceAccountToken": False}),
         *((ROLE_BINDING, make_binding(settings, namespace, labels, account)) for account in ("hub", "services")),
-        *((NETWORK_POLICY, body) for body in make_policies(settings, namespace, labels)),
+        (NETWORK_POLICY, make_policy(settings, namespace, labels)),
         (LOCAL_QUEUE, {"metadata": _metadata(QUEUE, labels, namespace), "spec": {"clusterQueue": namespace}}),
     ]
     return [Wish(resource, body, share.tenant) for resource, body in objects]

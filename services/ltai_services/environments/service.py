@@ -129,7 +129,7 @@ class EnvironmentService:
             created_at=row.created_at,
             started_at=row.started_at,
             ended_at=row.ended_at,
-            queue_position=queued.position if queued else None,
+            queue_position=(queued.position if queued else None) or row.position,
             price_micro_per_hour=price,
             currency=self.platform.settings.currency,
         )

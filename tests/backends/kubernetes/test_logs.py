@@ -14,6 +14,7 @@ from ltai_hub.backends.kubernetes.logs import LogKeeper
 from ltai_hub.errors import TryLater
 from tests.backends.kubernetes.arrange import a_pod, ended, running
 
+FIRST, SECOND, THIRD = (b"2026-01-01T00:00:0%d.000000000Z " % second for second in (1, 2, 3))
 INDEX = "batch.kubernetes.io/job-completion-index"
 
 
@@ -23,9 +24,11 @@ class SmallCluster:
     def __init__(self, *answers: list[bytes | Exception]) -> None:
         self.answers = list(answers)
         self.asked = 0
+        self.since: list[str] = []
 
-    async def log(self, namespace: str, pod: str, container: str, follow: bool = False) -> AsyncIterator[bytes]:
+    async def log(self, namespace: str, pod: str, container: str, follow: bool, since: str) -> AsyncIterator[bytes]:
         self.asked += 1
+        self.since.append(since)
         if not self.answers:
             await asyncio.sleep(60)
         for chunk in self.answers.pop(0):
@@ -53,19 +56,19 @@ def read(keeper: LogKeeper, replica: int = 0, offset: int = 0) -> bytes:
 
 
 async def test_a_broken_stream_goes_on_where_it_broke_off(tmp_path: Path) -> None:
-    broken: list[bytes | Exception] = [b"one\ntw", TryLater("broke off")]
-    cluster = SmallCluster(broken, [b"one\n", b"two\nthree\n"])
+    broken: list[bytes | Exception] = [FIRST + b"one\n" + SECOND + b"tw", TryLater("broke off")]
+    cluster = SmallCluster(broken, [FIRST + b"one\n", SECOND + b"two\n" + THIRD + b"three\n"])
     keeper = LogKeeper(cluster, tmp_path)  # type: ignore[arg-type]
     keeper.follow("job-7", [a_replica("a", over=True)])
     await keeper.settle("job-7", ended=True)
     assert read(keeper) == b"one\ntwo\nthree\n"
     keeper.follow("job-7", [a_replica("a", over=True)])
     await asyncio.sleep(0.05)
-    assert cluster.asked == 2
+    assert cluster.since == ["", FIRST.decode().strip()]
 
 
 async def test_a_log_that_ends_before_its_container_is_read_once(tmp_path: Path) -> None:
-    cluster = SmallCluster([b"all\n"])
+    cluster = SmallCluster([FIRST + b"all\n"])
     keeper = LogKeeper(cluster, tmp_path)  # type: ignore[arg-type]
     keeper.follow("job-7", [a_replica("a", over=False)])
     await asyncio.sleep(0.02)
@@ -75,7 +78,7 @@ async def test_a_log_that_ends_before_its_container_is_read_once(tmp_path: Path)
 
 
 async def test_a_pod_that_vanished_is_not_asked_for_ever(tmp_path: Path) -> None:
-    cluster = SmallCluster([b"begun\n", TryLater("broke off")], [TryLater("no such pod")])
+    cluster = SmallCluster([FIRST + b"begun\n", TryLater("broke off")], [TryLater("no such pod")])
     keeper = LogKeeper(cluster, tmp_path)  # type: ignore[arg-type]
     keeper.follow("job-7", [a_replica("a", over=False)])
     await asyncio.sleep(0)
@@ -86,7 +89,7 @@ async def test_a_pod_that_vanished_is_not_asked_for_ever(tmp_path: Path) -> None
 
 
 async def test_what_a_gang_wrote_before_it_began_again_stays_in_front(tmp_path: Path) -> None:
-    cluster = SmallCluster([b"first\n"], [b"second\n"])
+    cluster = SmallCluster([FIRST + b"first\n"], [SECOND + b"second\n"])
     keeper = LogKeeper(cluster, tmp_path)  # type: ignore[arg-type]
     keeper.follow("job-7", [a_replica("a", over=True)])
     await keeper.settle("job-7", ended=True)
@@ -98,7 +101,7 @@ async def test_what_a_gang_wrote_before_it_began_again_stays_in_front(tmp_path: 
 
 
 async def test_two_processes_keep_one_log(tmp_path: Path) -> None:
-    first, second = SmallCluster([b"line\n", TryLater("later")]), SmallCluster([b"line\n"])
+    first, second = SmallCluster([FIRST + b"line\n", TryLater("later")]), SmallCluster([FIRST + b"line\n"])
     keepers = [LogKeeper(cluster, tmp_path) for cluster in (first, second)]  # type: ignore[arg-type]
     for keeper in keepers:
         keeper.follow("job-7", [a_replica("a", over=False)])
@@ -113,9 +116,33 @@ async def test_two_processes_keep_one_log(tmp_path: Path) -> None:
 
 
 async def test_what_is_forgotten_is_gone(tmp_path: Path) -> None:
-    keeper = LogKeeper(SmallCluster([b"line\n"]), tmp_path)  # type: ignore[arg-type]
+    keeper = LogKeeper(SmallCluster([FIRST + b"line\n"]), tmp_path)  # type: ignore[arg-type]
     keeper.follow("job-7", [a_replica("a", over=True)])
     await keeper.settle("job-7", ended=True)
     keeper.forget("job-7")
     assert read(keeper) == b""
     keeper.forget("job-7")
+
+
+async def test_what_the_node_says_itself_is_no_part_of_the_log(tmp_path: Path) -> None:
+    cluster = SmallCluster([FIRST + b"one\nfailed to create fsnotify watcher: too many open files"], [FIRST + b"one\n" + SECOND + b"two\n"])
+    keeper = LogKeeper(cluster, tmp_path)  # type: ignore[arg-type]
+    keeper.follow("job-7", [a_replica("a", over=False)])
+    await asyncio.sleep(0.02)
+    keeper.follow("job-7", [a_replica("a", over=True)])
+    await keeper.settle("job-7", ended=True)
+    assert read(keeper) == b"one\ntwo\n"
+
+
+async def test_what_was_written_but_not_noted_before_a_crash_is_written_once(tmp_path: Path) -> None:
+    keeper = LogKeeper(SmallCluster([FIRST + b"one\n"]), tmp_path)  # type: ignore[arg-type]
+    keeper.follow("job-7", [a_replica("a", over=False)])
+    await asyncio.sleep(0.02)
+    await keeper.close()
+    (part,) = tmp_path.rglob("*.part")
+    part.write_bytes(part.read_bytes() + b"two\n")
+    again = LogKeeper(SmallCluster([FIRST + b"one\n" + SECOND + b"two\n"]), tmp_path)  # type: ignore[arg-type]
+    again.follow("job-7", [a_replica("a", over=True)])
+    await again.settle("job-7", ended=True)
+    assert read(again) == b"one\ntwo\n"
+    assert not list(tmp_path.rglob("*.mark"))

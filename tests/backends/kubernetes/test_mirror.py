@@ -60,7 +60,6 @@ def test_when_all_is_well_nothing_is_done() -> None:
 
 def test_empty_parts_the_api_server_leaves_out_are_no_difference() -> None:
     found = found_as_wished(*SHARES)
-    del the(found, "NetworkPolicy", "tenant", "it-physics")["spec"]["ingress"]
     del the(found, "ResourceFlavor", "it--default")["spec"]
     assert said(a_plan(found, *SHARES)) == []
 
@@ -81,7 +80,7 @@ def test_what_others_add_stays() -> None:
         ("Cohort", "it-school", "", ["spec", "parentName"], "elsewhere"),
         ("Namespace", "it-physics", "", ["metadata", "labels", "pod-security.kubernetes.io/enforce"], "privileged"),
         ("NetworkPolicy", "tenant", "it-physics", ["spec", "ingress"], [{}]),
-        ("NetworkPolicy", "endpoints", "it-physics", ["spec", "podSelector"], {}),
+        ("NetworkPolicy", "tenant", "it-physics", ["spec", "podSelector"], {"matchLabels": {"app": "none"}}),
         ("RoleBinding", "hub", "it-physics", ["subjects", 0, "name"], "eve"),
         ("ServiceAccount", "workload", "it-physics", ["automountServiceAccountToken"], True),
         ("WorkloadPriorityClass", "it-batch", "", ["value"], 5000),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ltai_hub.backends.kubernetes.network import make_gang_policy, make_policies, outside
+from ltai_hub.backends.kubernetes.network import make_gang_policy, make_policy, outside
 from ltai_hub.settings import KubernetesSettings
 
 SETTINGS = KubernetesSettings(instance="it", namespace="platform", outside=["0.0.0.0/0"], private_ranges=["10.0.0.0/8", "fc00::/7"])
@@ -26,30 +26,24 @@ HUB, PROXY = (
 SERVICES = of_platform(ltai_dev__group="services")
 
 
-def test_nothing_goes_in_and_out_only_to_names_the_proxy_and_the_world() -> None:
-    tenant = make_policies(SETTINGS, "it-ml", {"l": "x"})[0]
-    assert tenant == {
+def test_a_tenants_pods_are_called_by_the_platform_and_call_names_the_platform_and_the_world() -> None:
+    assert make_policy(SETTINGS, "it-ml", {"l": "x"}) == {
         "metadata": {"name": "tenant", "namespace": "it-ml", "labels": {"l": "x"}},
         "spec": {
             "podSelector": {},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [],
+            "ingress": [
+                {"from": [HUB, PROXY], "ports": [{"protocol": "TCP", "port": 8888}]},
+                {"from": [PROXY, SERVICES], "ports": [{"protocol": "TCP", "port": 8080}]},
+            ],
             "egress": [
                 {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]},
                 {"to": [PROXY], "ports": [{"protocol": "TCP", "port": 8000}]},
+                {"to": [HUB], "ports": [{"protocol": "TCP", "port": 8081}]},
                 {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}}]},
             ],
         },
     }
-
-
-def test_environments_are_reached_by_hub_and_proxy_endpoints_by_proxy_and_services() -> None:
-    _, environments, endpoints = (policy["spec"] for policy in make_policies(SETTINGS, "it-ml", {}))
-    assert environments["podSelector"] == {"matchLabels": {"ltai.dev/kind": "environment"}}
-    assert environments["ingress"] == [{"from": [HUB, PROXY], "ports": [{"protocol": "TCP", "port": 8888}]}]
-    assert environments["egress"] == [{"to": [HUB], "ports": [{"protocol": "TCP", "port": 8081}]}]
-    assert endpoints["podSelector"] == {"matchLabels": {"ltai.dev/kind": "endpoint"}}
-    assert endpoints["ingress"] == [{"from": [PROXY, SERVICES], "ports": [{"protocol": "TCP", "port": 8080}]}]
 
 
 def test_the_way_out_can_be_closed_and_private_networks_stay_out_of_reach() -> None:

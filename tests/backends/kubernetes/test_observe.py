@@ -86,7 +86,7 @@ def test_no_room_on_any_node_is_said() -> None:
 
 
 def a_deployment(ready: int = 0, updated: int | None = None, replicas: int = 2, **annotations: str) -> Object:
-    counts = {"readyReplicas": ready, "replicas": replicas, "updatedReplicas": replicas if updated is None else updated}
+    counts = {"availableReplicas": ready, "replicas": replicas, "updatedReplicas": replicas if updated is None else updated}
     return {
         "metadata": {"name": "e", "generation": 1, "annotations": annotations},
         "spec": {"replicas": replicas},

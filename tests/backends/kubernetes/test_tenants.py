@@ -212,8 +212,6 @@ def test_every_tenant_has_its_objects_once() -> None:
         "ClusterQueue it-physics",
         "LocalQueue main",
         "Namespace it-physics",
-        "NetworkPolicy endpoints",
-        "NetworkPolicy environments",
         "NetworkPolicy tenant",
         "RoleBinding hub",
         "RoleBinding services",
