@@ -1,8 +1,4 @@
-"""The life of an installation on a real cluster, as docs/how-to/install-on-kubernetes.md has it.
-
-Images are built here and pushed by the command in LTAI_TEST_BUILDER (as `docker build` takes its options, and it pushes), unless
-LTAI_TEST_TAG names some that the nodes can pull.
-"""
+"""The life of an installation on a real cluster, as docs/how-to/install-on-kubernetes.md has it."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -29,35 +24,15 @@ from tests.kubernetes.places import kubectl
 
 pytestmark = pytest.mark.slow
 
-BUILD = CHART.parent / "images" / "build.py"
 RELEASE = NAMESPACE = "chart"
 NODE_PORT = 30681
 SECONDS = 600
-TAGS = ("test-1", "test-2")
 
 
 def helm(*words: str) -> str:
     done = subprocess.run(["helm", *words, "--namespace", NAMESPACE], capture_output=True, text=True, timeout=SECONDS + 60)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def build(tag: str, *names: str) -> None:
-    builder = os.environ.get("LTAI_TEST_BUILDER")
-    assert builder or not os.environ.get("CI"), "LTAI_TEST_BUILDER is not set"
-    if not builder:
-        pytest.skip("nothing builds images here: set LTAI_TEST_BUILDER, or LTAI_TEST_TAG for images that are there")
-    subprocess.run([sys.executable, BUILD, "--builder", builder, "--tag", tag, *names], check=True)
-
-
-@pytest.fixture(scope="module")
-def tags() -> tuple[str, str]:
-    """Of two versions; equal contents are enough to be replaced."""
-    if tag := os.environ.get("LTAI_TEST_TAG"):
-        return tag, tag
-    for tag in TAGS:
-        build(tag, "hub", "postgresql", "scikit-learn")
-    return TAGS
 
 
 @dataclass

@@ -39,7 +39,8 @@ SECONDS = 90.0
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterHub]:
+def hub(tags: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterHub]:
+    """Its environments are of the lab image built with the tags."""
     with a_cluster_hub(tmp_path_factory.mktemp("spawner") / "data", "ks", SHARES) as hub:
         yield hub
 
