@@ -1,6 +1,6 @@
 // Builds the front end: `node labextensions/build.mjs [--force] [proxy] [console] [lab]`.
 //
-//   proxy    configurable-http-proxy as one file           -> ltai_hub/_web/proxy/lib/chp.mjs
+//   proxy    configurable-http-proxy and our part of it    -> ltai_hub/_web/proxy/lib/chp.mjs
 //   console  the panels with routes, for the hub's pages   -> ltai_hub/_web/console/console.{js,css}
 //   lab      the prebuilt JupyterLab extension             -> labextensions/ltai_lab/ltai_lab/labextension/
 //
@@ -21,7 +21,7 @@ const LOCK = join(HERE, '.build-lock');
 const MANIFESTS = ['package.json', 'package-lock.json', 'ui/package.json', 'console/package.json', 'ltai_lab/package.json'];
 
 const PARTS = {
-  proxy: { inputs: [...MANIFESTS, 'build.mjs'], output: join(WEB, 'proxy'), build: buildProxy },
+  proxy: { inputs: [...MANIFESTS, 'build.mjs', 'proxy'], output: join(WEB, 'proxy'), build: buildProxy },
   console: { inputs: [...MANIFESTS, 'build.mjs', 'ui/src', 'console/src'], output: join(WEB, 'console'), build: buildConsole },
   lab: {
     inputs: [...MANIFESTS, 'build.mjs', 'ui/src', 'ltai_lab/src', 'ltai_lab/schema'],
@@ -115,7 +115,7 @@ function install() {
   const wish = hashOf(MANIFESTS) + process.platform + process.arch;
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wish) return;
   const started = Date.now();
-  run(npm(), ['ci', '--no-audit', '--no-fund', '--loglevel=error'], HERE);
+  run(npm(), ['ci', '--no-audit', '--no-fund', '--loglevel=error', '--no-update-notifier'], HERE);
   writeFileSync(stamp, wish);
   console.log(`front end: packages installed in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 }
@@ -152,7 +152,7 @@ async function buildProxy(output) {
   cpSync(join(source, 'package.json'), join(output, 'package.json'));
   cpSync(join(source, 'lib', 'error'), join(output, 'lib', 'error'), { recursive: true });
   await esbuild().build({
-    entryPoints: [join(source, 'bin', 'configurable-http-proxy')],
+    entryPoints: [join(HERE, 'proxy', 'main.mjs')],
     outfile: join(output, 'lib', 'chp.mjs'),
     bundle: true,
     minifyWhitespace: true,

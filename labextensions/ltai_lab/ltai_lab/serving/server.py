@@ -57,6 +57,8 @@ def run(app: Application, listener: socket.socket) -> None:
         ws="none",
         date_header=False,
         server_header=False,
+        # nothing here asks who the client is
+        proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=8,
         backlog=1024,
