@@ -16,6 +16,13 @@ from ltai_hub.errors import Problem
 
 DROPPED = ("LTAI_", "JUPYTER", "JPY_", "CONFIGPROXY_", "MLFLOW_", "PYTHON", "VIRTUAL_ENV", "CONDA_PREFIX")
 PR_SET_PDEATHSIG = 1
+# the workers of compileall would wait for more work for ever: who ends it ends them
+COMPILE = """
+import compileall, os, signal, sys
+os.setsid()
+signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
+sys.exit(not compileall.main())
+"""
 _prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
 
 
@@ -48,7 +55,7 @@ class Runner:
 
     async def compile(self, python: Path, folder: Path) -> None:
         """Bytecode of everything but the packages' own tests (a quarter of all); files for other Pythons fail and are no concern."""
-        await self._run((str(python), "-I", "-m", "compileall", "-j", "0", "-x", "/tests?/", str(folder)), None)
+        await self._run((str(python), "-I", "-c", COMPILE, "-j", "0", "-x", "/tests?/", str(folder)), None)
 
     async def _run(self, command: Sequence[str], lines: list[str] | None) -> int:
         process = await asyncio.create_subprocess_exec(

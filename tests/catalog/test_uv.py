@@ -1,0 +1,58 @@
+"""What a build starts ends with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+BUILD = """
+import asyncio, os, sys
+from pathlib import Path
+from ltai_hub.catalog.uv import Runner
+
+folder = Path(sys.argv[1])
+runner = Runner(folder / "log", lambda line: None, os.open(folder / "lock", os.O_CREAT), folder)
+asyncio.run(runner.compile(Path(sys.executable), folder / "packages"))
+"""
+
+
+def running_on(folder: Path) -> list[str]:
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (place / "cmdline").read_bytes().decode()
+        except OSError:
+            continue
+        if str(folder / "packages") in words:
+            found.append(place.name)
+    return found
+
+
+def until(holds: bool, folder: Path, count: int) -> None:
+    end = time.monotonic() + 20
+    while (len(running_on(folder)) >= count) is not holds:
+        assert time.monotonic() < end, running_on(folder)
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's end")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_when_the_platform_is_killed_nothing_goes_on_compiling(tmp_path: Path, number: int) -> None:
+    for package in range(300):
+        folder = tmp_path / "packages" / f"p{package}"
+        folder.mkdir(parents=True)
+        for module in range(20):
+            lines = [f"def f{n}(a, b=({n}, {module})): return [a + n for n in b]" for n in range(60)]
+            (folder / f"m{module}.py").write_text("\n".join(lines))
+    build = subprocess.Popen([sys.executable, "-c", BUILD, str(tmp_path)], env={**os.environ, "PYTHONPATH": os.getcwd()})
+    # its head and at least one worker
+    until(True, tmp_path, 2)
+    build.send_signal(number)
+    build.wait(10)
+    until(False, tmp_path, 1)
