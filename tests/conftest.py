@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 pytest_plugins = ["tests.fixtures"]
 
-ARTIFACTS = Path(__file__).parent / "artifacts"
+# pictures, for people to look at
+ARTIFACTS = Path(os.environ.get("LTAI_TEST_ARTIFACTS", Path(__file__).parent / "artifacts"))
 # a machine of a test has no screen, no GPU and often no way out; quiet start, no calls home
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",

@@ -145,7 +145,7 @@ PROFILES = [
         "image: sk\n    flavor: small\n    max_seconds: 4h",
         'profiles.yaml:5: profiles.a.max_seconds: "4h" is no whole number; write seconds: max_seconds: 14400',
     ),
-    ("image: sk\n    flavor: small\n    max_seconds: 5", "profiles.yaml:5: profiles.a.max_seconds: 5 is too small; it must be at least 60"),
+    ("image: sk\n    flavor: small\n    max_seconds: 5", "profiles.yaml:5: profiles.a.max_seconds: 5 is too small; it must be at least 10"),
     ("image: sk\n    flavor: small\n    picture: cat.svg", "profiles.yaml:5: profiles.a.picture: there is no file pictures/cat.svg"),
     (
         "image: sk\n    flavor: small\n    copy: [{ source: ../../etc, target: x }]",

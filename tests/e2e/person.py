@@ -45,7 +45,7 @@ class Person:
     def picture(self, what: str) -> Path:
         """tests/artifacts/NAME-01-what.png"""
         self.pictures += 1
-        ARTIFACTS.mkdir(exist_ok=True)
+        ARTIFACTS.mkdir(parents=True, exist_ok=True)
         path = ARTIFACTS / f"{self.name}-{self.pictures:02d}-{what}.png"
         self.page.wait_for_timeout(400)
         self.page.screenshot(path=path)

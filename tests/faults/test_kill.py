@@ -16,15 +16,18 @@ from ltai_hub.backends.local.records import all_records
 from ltai_hub.client import Client
 from tests.e2e.test_command_line import a_digit, label_of
 from tests.fixtures import RunningPlatform, free_port, start_platform
+from tests.hub.test_faults import borrow_images
 
 pytestmark = pytest.mark.hub
 OPTIONS = ("--demo", "--simulated-gpus", "2")
 # says something each half second and ends with an exit code of its own after the platform is gone
-JOB = "import time\nfor n in range(24): print('line', n, flush=True); time.sleep(0.5)\nraise SystemExit(4)"
+JOB = "import time\nfor n in range(12): print('line', n, flush=True); time.sleep(0.5)\nraise SystemExit(4)"
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
+def data(tmp_path: Path, platform: RunningPlatform) -> Iterator[Path]:
+    (tmp_path / "data").mkdir()
+    borrow_images(platform, tmp_path / "data")
     yield tmp_path / "data"
     for record in all_records(tmp_path / "data" / "run" / "workloads"):
         if record.is_running and record.process:
@@ -53,7 +56,7 @@ def test_environment_job_and_endpoint_are_found_again_with_log_exit_code_and_usa
     client = client_of(second)
     found = wait_for(lambda: (seen := client.jobs.get(job["id"]))["phase"] == "failed" and seen)
     assert (found["exit_code"], found["reason"]) == (4, "exit code 4")
-    assert "".join(client.jobs.log(job["id"])).splitlines() == [f"line {n}" for n in range(24)]
+    assert "".join(client.jobs.log(job["id"])).splitlines() == [f"line {n}" for n in range(12)]
     assert abs((moment(found["ended_at"]) - ended).total_seconds()) < 0.01
     assert client.environments.get(environment["id"])["started_at"] == before["environment"]["started_at"]
     assert client.environments.get(environment["id"])["phase"] == "running"

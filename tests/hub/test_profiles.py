@@ -24,7 +24,7 @@ from tests.hub.test_faults import borrow_images
 
 pytestmark = pytest.mark.hub
 # the least a profile may say
-SECONDS = 60
+SECONDS = 15
 # JupyterHub polls every five
 LATE = timedelta(seconds=15)
 OTHER = "arm64" if machine.machine() == "x86_64" else "amd64"
