@@ -7,7 +7,6 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,14 +18,12 @@ import httpx
 import pytest
 import yaml
 
-from tests.conftest import ARTIFACTS
 from tests.fixtures import FETCH, Browser
 from tests.helm.conftest import CHART
 from tests.kubernetes.places import kubectl
 
 pytestmark = pytest.mark.slow
 
-ROOT = CHART.parents[1]
 RELEASE = NAMESPACE = "chart"
 NODE_PORT = 30681
 SECONDS = 600
@@ -71,7 +68,6 @@ def make_values(url: str, tag: str) -> dict[str, Any]:
     volume = {"storageClass": shared, "accessMode": access, "size": "1Gi"}
     return {
         "publicUrl": url,
-        "catalog": {"flavors.yaml": small_flavors()},
         "demo": True,
         "image": {"tag": tag},
         "proxy": {"service": {"type": "NodePort", "nodePort": NODE_PORT}},
@@ -82,14 +78,6 @@ def make_values(url: str, tag: str) -> dict[str, Any]:
         "homes": volume,
         "mlflow": {"artifacts": {"size": "1Gi"}},
     }
-
-
-def small_flavors() -> str:
-    """The catalogue's, so that an environment, a job and an endpoint have room beside one another on two cores."""
-    rows = yaml.safe_load((ROOT / "spawner_profiles" / "flavors.yaml").read_text("utf-8"))
-    for row in rows["flavors"].values():
-        row["cpu"] = row["cpu"] / 5
-    return yaml.safe_dump(rows)
 
 
 def remove_everything() -> None:
@@ -248,16 +236,6 @@ def test_a_service_is_replaced_without_a_failed_request(installed: Installation)
     time.sleep(5)
     assert visitor.stop() == []
     assert visitor.asked > 20
-
-
-def test_the_thread_in_a_browser(installed: Installation, tmp_path: Path) -> None:
-    """The test of one machine, with the same code and another base URL."""
-    accounts = [{"name": name, "password": password} for name, password in installed.passwords.items()]
-    (tmp_path / "ready.json").write_text(json.dumps({"url": installed.url, "pid": 0, "accounts": accounts}))
-    env = {**os.environ, "LTAI_TEST_DATA": str(tmp_path), "LTAI_TEST_ARTIFACTS": str(ARTIFACTS / "kubernetes")}
-    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "tests/e2e/test_browser.py"]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 
 def test_an_upgrade_keeps_people_signed_in_passwords_and_running_environments(installed: Installation, tags: tuple[str, str]) -> None:
