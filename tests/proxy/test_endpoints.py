@@ -393,6 +393,7 @@ async def test_a_slow_reader_holds_the_target_back(proxy: Proxy) -> None:
         "Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
         "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
         "X: a\nContent-Length : 3\r\n\r\nabc",
+        "Host: y\r\nContent-Length: 0\r\n\r\n",
     ],
 )
 async def test_a_request_of_two_meanings_is_refused(proxy: Proxy, head: str) -> None:
