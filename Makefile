@@ -10,7 +10,7 @@ UV := $(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode
 # some machines switch bytecode off, and then every start compiles thousands of files again
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test test-fast check bench docs clean setup setup-dev format migration
+.PHONY: run test test-platform test-parts test-cluster check bench docs clean setup setup-dev format migration
 
 # by the shell's hand: a folder's name may have spaces and quotes
 run: export LTAI_RUN_DATA := $(DATA)
@@ -47,8 +47,19 @@ check: setup-dev
 	$(BIN)/python -m ltai_hub.pages.check
 	$(BIN)/python labextensions/install.py --check
 
+# two side by side: the long wait of those on a cluster goes beside the others, and where there is none they only skip
+LANES = test-platform $(if $(KUBECONFIG),test-cluster test-parts,test-parts test-cluster)
 test: check
-	$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory -j2 $(LANES)
+
+test-platform:
+	$(BIN)/python -m pytest -m "(hub or browser) and not kubernetes"
+
+test-parts:
+	$(BIN)/python -m pytest -m "not hub and not browser and not kubernetes"
+
+test-cluster:
+	$(BIN)/python -m pytest -m kubernetes
 
 format: setup-dev
 	$(BIN)/ruff format -q .

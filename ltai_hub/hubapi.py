@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from ltai_hub.errors import BadInput, Conflict, NotFound, Problem, Unavailable
-
-
-@dataclass(frozen=True)
-class HubToken:
-    """A token just made; ``id`` revokes it."""
-
-    value: str = field(repr=False)
-    id: str
+from ltai_hub.trust import certificates
 
 
 class HubApi:
     """JupyterHub's REST API with the platform's own token."""
 
     def __init__(self, url: str, token: str) -> None:
-        self._client = httpx.AsyncClient(base_url=url.rstrip("/"), headers={"Authorization": f"token {token}"}, timeout=30)
+        self._client = httpx.AsyncClient(
+            base_url=url.rstrip("/"), headers={"Authorization": f"token {token}"}, timeout=30, verify=certificates()
+        )
 
     async def start_server(self, user: str, server: str, options: dict[str, Any]) -> bool:
         """True when it runs already, False while it is starting. Raises the hub's own sentence as a Problem."""
@@ -43,19 +37,6 @@ class HubApi:
         """Stop and forget a named server; the default one is only stopped."""
         try:
             await self._call("DELETE", _server_path(user, server), json={"remove": bool(server)})
-        except NotFound:
-            return
-
-    async def make_token(self, user: str, scopes: list[str], note: str, expires_in: int) -> HubToken:
-        """A token of the user with fewer rights; ``expires_in`` in seconds."""
-        body = {"note": note, "expires_in": expires_in, "scopes": scopes}
-        reply = await self._call("POST", f"/users/{quote(user, safe='')}/tokens", json=body)
-        made = reply.json()
-        return HubToken(str(made["token"]), str(made["id"]))
-
-    async def revoke_token(self, user: str, token_id: str) -> None:
-        try:
-            await self._call("DELETE", f"/users/{quote(user, safe='')}/tokens/{quote(token_id, safe='')}")
         except NotFound:
             return
 
@@ -106,7 +87,9 @@ class ProxyApi:
     """configurable-http-proxy's route API. The hub leaves routes alone whose data has no "jupyterhub" key."""
 
     def __init__(self, url: str, token: str) -> None:
-        self._client = httpx.AsyncClient(base_url=url.rstrip("/"), headers={"Authorization": f"token {token}"}, timeout=10)
+        self._client = httpx.AsyncClient(
+            base_url=url.rstrip("/"), headers={"Authorization": f"token {token}"}, timeout=10, verify=certificates()
+        )
 
     async def set_route(self, path: str, target: str) -> None:
         await self._call("POST", path, {"target": target, "ltai": True})

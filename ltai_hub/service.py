@@ -42,6 +42,7 @@ from ltai_hub.settings import Settings
 from ltai_hub.units import utc_now
 from ltai_hub.web import problems
 from ltai_hub.web.callers import TokenResolver
+from ltai_hub.web.workload_tokens import WorkloadTokens
 
 GROUP = "ltai.services"
 PAGES = "ltai.pages"
@@ -62,6 +63,7 @@ class Platform:
     proxy: ProxyApi
     catalog: Catalog
     resolver: TokenResolver
+    workload_tokens: WorkloadTokens
     clock: Callable[[], datetime] = utc_now
 
     @cached_property
@@ -97,14 +99,17 @@ def load_specs(names: Sequence[str] = ()) -> list[ServiceSpec]:
 
 
 def make_platform(settings: Settings) -> Platform:
+    database = Database(settings.database)
+    own = WorkloadTokens(settings.signing_key, database)
     return Platform(
         settings=settings,
-        database=Database(settings.database),
+        database=database,
         backend=load_backend(settings),
         hub=HubApi(settings.hub_api_url, settings.hub_api_token),
         proxy=ProxyApi(settings.proxy_api_url, settings.proxy_api_token),
         catalog=load_catalog(settings.catalog),
-        resolver=TokenResolver(settings.hub_api_url),
+        resolver=TokenResolver(settings.hub_api_url, own),
+        workload_tokens=own,
     )
 
 

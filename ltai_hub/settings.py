@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ltai_hub.paths import DataFolder, shipped
+
+CLUSTER_NAME = re.compile("[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
 
 
 class Settings(BaseSettings):
@@ -90,3 +94,19 @@ class KubernetesSettings(BaseSettings):
         description="But not these: the cluster's own networks and their neighbours, and the addresses clouds hand out credentials on.",
     )
     cluster_domain: str = Field(default="cluster.local", description="DNS domain of the cluster.")
+    clusters: dict[str, str] = Field(
+        default_factory=dict,
+        description='More clusters that jobs may run in, as JSON: name → path of a kubeconfig, e.g. {"east": "/etc/ltai/clusters/east"}.',
+    )
+    kueue_namespace: str = Field(default="kueue-system", description="Where Kueue runs; it reads the kubeconfigs of more clusters there.")
+    lost_seconds: int = Field(default=300, gt=0, description="A cluster that has not answered for so long is lost.")
+    lost_jobs: Literal["move", "fail"] = Field(
+        default="move", description="What becomes of the jobs in a lost cluster: 'move' begins them again in another, 'fail' ends them."
+    )
+
+    @field_validator("clusters")
+    @classmethod
+    def _have_names(cls, clusters: dict[str, str]) -> dict[str, str]:
+        if wrong := next((name for name in clusters if not CLUSTER_NAME.fullmatch(name)), None):
+            raise ValueError(f"{wrong!r} cannot be the name of a cluster: use up to 20 of a-z, 0-9 and '-', beginning with a letter")
+        return clusters

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import make_url, text
+from sqlalchemy import URL, create_mock_engine, make_url, text
 from sqlalchemy.engine import Connection
 
 import ltai_hub.accounts.tables
 import ltai_hub.db.tables  # noqa: F401
-from ltai_hub.db.base import metadata
 from ltai_hub.db.engine import Database, make_engine
 from ltai_hub.domain.permissions import Role
 from ltai_hub.domain.tenants import Person, Tenant, TenantKind
 from ltai_hub.domain.workloads import Kind, Resources
+from ltai_hub.revision import all_tables
 from ltai_hub.tenancy import store
 from ltai_hub.tenancy.admission import Ask
 
@@ -29,11 +30,23 @@ def at(seconds: float) -> datetime:
 
 
 def a_database(folder: Path) -> Database:
-    """A fresh database with every table of the core: a sqlite file, or a schema of its own in LTAI_TEST_DATABASE (PostgreSQL's URL)."""
+    """A fresh database with every table: a sqlite file, or a schema of its own in LTAI_TEST_DATABASE (PostgreSQL's URL)."""
     url = os.environ.get("LTAI_TEST_DATABASE")
     database = Database(a_schema(url) if url else f"sqlite:///{folder / 'test.sqlite'}")
-    metadata.create_all(database.engine)
+    # ``create_all`` asks for each table whether it is there, and makes the words for it anew
+    with database.engine.begin() as tx:
+        for statement in statements(database.engine.url.drivername):
+            tx.exec_driver_sql(statement)
     return database
+
+
+@cache
+def statements(driver: str) -> tuple[str, ...]:
+    """All that makes the tables."""
+    said: list[str] = []
+    engine = create_mock_engine(URL.create(driver), lambda ddl, *_, **__: said.append(str(ddl.compile(dialect=engine.dialect))))
+    all_tables().create_all(engine, checkfirst=False)
+    return tuple(said)
 
 
 def a_schema(url: str) -> str:

@@ -22,6 +22,8 @@ from typing import Any
 import httpx
 import pytest
 
+from ltai_hub.trust import certificates
+
 START_SECONDS = 120
 NAVIGATE = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin"}
 FETCH = {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin"}
@@ -31,7 +33,8 @@ class Browser(httpx.Client):
     """Sends what a browser sends: cookies, the headers of a page view or a fetch, the XSRF token of the hub's pages."""
 
     def __init__(self, url: str, language: str = "en") -> None:
-        super().__init__(base_url=url, follow_redirects=True, timeout=60, headers={"User-Agent": "test", "Accept-Language": language})
+        headers = {"User-Agent": "test", "Accept-Language": language}
+        super().__init__(base_url=url, follow_redirects=True, timeout=60, headers=headers, verify=certificates())
 
     def __enter__(self) -> Browser:
         """Also of one that was used already: ``with platform.session("student1") as browser``."""
@@ -95,7 +98,7 @@ class RunningPlatform:
 
     def client(self, name: str) -> httpx.Client:
         """For the services' REST API as that person."""
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token(name)}"}, timeout=60)
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token(name)}"}, timeout=60, verify=certificates())
 
     def stop(self, number: int = signal.SIGINT, seconds: float = 60) -> int:
         assert self.process, "this test stops its platform; it cannot run on one that was attached"

@@ -30,7 +30,8 @@ Everything the pages, the SDK and the command line do is a request to one of the
 `HUB/services/SERVICE/api/v1/…`. OpenAPI 3.1 of each: `HUB/services/SERVICE/api/v1/openapi.json`.
 
 - **Who:** `Authorization: Bearer TOKEN` (or `token TOKEN`) with a hub token: made by `ltai login`, on the page `/hub/token`, or given to
-  an environment or job as `JUPYTERHUB_API_TOKEN`. A token that is revoked at the hub works for up to a minute more.
+  an environment as `JUPYTERHUB_API_TOKEN`. Programs of a job have one of the platform's own as `LTAI_TOKEN`, for models and training,
+  that ends with the job. A token that is revoked or has ended works for up to a minute more.
 - **May:** the action a route names must be held in the tenant it is about ([Permissions](permissions.md)). "signed in" needs no role.
 - **Lists** answer `{"items": […], "total": N}`. Where a list can be long it takes `limit` (1 to 1000, 100 unless told), `offset` and
   `q`, a text to search.
@@ -42,7 +43,7 @@ Everything the pages, the SDK and the command line do is a request to one of the
 
 def make_page() -> str:
     with tempfile.TemporaryDirectory() as folder:
-        platform = make_platform(Settings(data=Path(folder), backend="fake"))
+        platform = make_platform(Settings(data=Path(folder), backend="fake", signing_key="none is needed to list routes"))
         parts = [HEAD, *(describe(spec, platform) for spec in specs())]
     return "\n".join(part.rstrip() + "\n" for part in parts)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ltai_hub.domain.workloads import Phase, Resources, Workload
+from ltai_hub.domain.workloads import Kind, Phase, Resources, Workload
 from ltai_hub.errors import BadWorkload
 
 State = dict[str, Any]
@@ -28,7 +28,8 @@ class Observed:
     position   of a queued one, 1 is next; None when it is not known
     exit_code  0–255 or 128+signal, once it ended by itself
     started_at, ended_at   UTC, as the backend recorded them (right even if the platform was down then);
-               ended_at None of an ended one: nobody saw the end, the machine went down
+               ended_at None of an ended one: nobody saw the end, the machine went down;
+               ended_at of one that waits or starts again: since when it has not run
     addresses  "127.0.0.1:40001" of each ready replica when the workload asked for a port; one for all where they are scaled together
     ready      how many replicas answer, of a workload with a port
     devices    accelerator indices it holds, e.g. ("0", "1")
@@ -81,8 +82,15 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    async def find(self, kind: Kind, name: str, tenant: str) -> State | None:
+        """What ``start`` made under this name, when nobody noted its answer; None when there is nothing. Raises TryLater."""
+
+    @abstractmethod
     async def observe(self, states: Sequence[State]) -> list[Observed]:
-        """Many at once, same order. What has vanished is Phase.GONE, never an error."""
+        """Many at once, same order. What has vanished is Phase.GONE, never an error.
+
+        Raises TryLater when it cannot look, PartlySeen when it can look at some only.
+        """
 
     @abstractmethod
     async def stop(self, state: State, grace_seconds: float = 10.0) -> None:
@@ -117,6 +125,29 @@ class KnowsCapacity(ABC):
         """ "" when it could run once everything else has ended, or this is not known; else why it never can."""
 
 
+@dataclass(frozen=True)
+class Node:
+    """A machine of a cluster. Amounts by name: "cpu" in cores, "memory" and "disk" in bytes, accelerators by the name of their
+    resource ("nvidia.com/gpu"), counted. ``allocated``: what the pods on it have asked for, whoever runs them.
+
+    reason   why it takes nothing new, in a sentence; "" when it does
+    """
+
+    name: str
+    ready: bool
+    total: Mapping[str, float]
+    allocated: Mapping[str, float]
+    reason: str = ""
+
+
+class KnowsNodes(ABC):
+    """Capability: sees the machines of a cluster."""
+
+    @abstractmethod
+    async def nodes(self) -> list[Node]:
+        """All of them, those that take nothing first. May be some seconds old."""
+
+
 class PublishesPorts:
     """Capability: a workload with ``port`` gets an address the proxy can reach."""
 
@@ -130,6 +161,21 @@ class RunsTogether:
     by the variables of torchrun, TF_CONFIG, JAX and a hostfile."""
 
 
+class SpansClusters(ABC):
+    """Capability: there may be more clusters, and a job with ``Workload.anywhere`` runs in whichever has room.
+
+    ``Observed`` tells of it as of any other; its reason says when the cluster it is in does not answer.
+    """
+
+    @abstractmethod
+    def clusters(self) -> Sequence[str]:
+        """The names of the others; empty where there are none."""
+
+    @abstractmethod
+    async def fits_anywhere(self, resources: Resources, replicas: int = 1) -> str:
+        """As ``KnowsCapacity.fits``, of all clusters: each replica of one job is in the same."""
+
+
 class ScalesReplicas(ABC):
     """Capability: the replicas of a workload with a port are kept alive, spread and replaced by the backend, behind one address."""
 
@@ -139,6 +185,14 @@ class ScalesReplicas(ABC):
 
         ``Observed.ready`` counts the replicas that answer with the newest one's contents. Repeating it changes nothing.
         """
+
+
+class AddsReplicas(ScalesReplicas):
+    """Capability: adds replicas under load and takes them away again, between ``Workload.replicas`` and ``most_replicas``."""
+
+    @abstractmethod
+    async def why_none_added(self) -> str:
+        """ "" when it can be done here, else a sentence."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +220,10 @@ class HasQueue(ABC):
         """Whether the cluster's queue keeps the tenants' limits of this resource."""
 
     @abstractmethod
+    async def only_wait(self, states: Sequence[State]) -> list[bool]:
+        """Whether all that may have changed for it is its place in the queue: thousands can be asked often. In doubt False."""
+
+    @abstractmethod
     async def mirror(self, shares: Sequence[TenantShare]) -> Mapping[str, str]:
         """Make the cluster's tenants like ``shares``: repair what differs, remove what it once made and is not wished any more.
 
@@ -174,19 +232,37 @@ class HasQueue(ABC):
         """
 
 
+class PartlySeen(Exception):
+    """``observe`` could look at some only: ``seen`` has None for the others. Never raised for a single state."""
+
+    def __init__(self, message: str, seen: Sequence[Observed | None]) -> None:
+        super().__init__(message)
+        self.seen = seen
+
+
+async def observe_some(backend: Backend, states: Sequence[State]) -> Sequence[Observed | None]:
+    """For loops, in which what cannot be looked at now holds up nothing else: None for that. Raises TryLater when nothing can be."""
+    try:
+        return await backend.observe(states)
+    except PartlySeen as partly:
+        return partly.seen
+
+
 def left_to_queue(backend: Backend, resources: Iterable[str]) -> frozenset[str]:
     """Of which resources admission leaves the tenants' limits to the backend."""
     return frozenset(resource for resource in resources if isinstance(backend, HasQueue) and backend.decides(resource))
 
 
-async def check_fits(backend: Backend, resources: Resources, replicas: int = 1) -> None:
+async def check_fits(backend: Backend, resources: Resources, replicas: int = 1, anywhere: bool = False) -> None:
     """Asked before admission, outside of a transaction. Raises BadWorkload for what can never run here."""
-    if reason := await lack_of(backend, resources, replicas):
+    if reason := await lack_of(backend, resources, replicas, anywhere):
         raise BadWorkload(reason)
 
 
-async def lack_of(backend: Backend, resources: Resources, replicas: int = 1) -> str:
+async def lack_of(backend: Backend, resources: Resources, replicas: int = 1, anywhere: bool = False) -> str:
     """Why it can never run here; "" when it can, or when this is not known."""
+    if anywhere and isinstance(backend, SpansClusters):
+        return await backend.fits_anywhere(resources, replicas)
     return await backend.fits(resources, replicas) if isinstance(backend, KnowsCapacity) else ""
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from ltai_hub.backends.base import (
     AcceleratorUse,
+    AddsReplicas,
     Backend,
     HasQueue,
     KnowsCapacity,
@@ -20,14 +21,14 @@ from ltai_hub.backends.base import (
     PublishesPorts,
     RunsContainers,
     RunsTogether,
-    ScalesReplicas,
+    SpansClusters,
     State,
     TenantShare,
     Use,
     explain_lack,
 )
 from ltai_hub.domain.quotas import can_be_guaranteed
-from ltai_hub.domain.workloads import Phase, Resources, Workload
+from ltai_hub.domain.workloads import Kind, Phase, Resources, Workload
 from ltai_hub.errors import BadWorkload, NoCapacity
 from ltai_hub.settings import Settings
 from ltai_hub.units import utc_now
@@ -88,6 +89,9 @@ class FakeBackend(Backend, MeasuresUse, KnowsCapacity, PublishesPorts):
             for process in self.workloads[workload.name]:
                 self.program(process)
         return {"name": workload.name}
+
+    async def find(self, kind: Kind, name: str, tenant: str) -> State | None:
+        return {"name": name} if name in self.workloads else None
 
     async def observe(self, states: Sequence[State]) -> list[Observed]:
         return [self.observe_one(self.processes(state)) for state in states]
@@ -186,7 +190,7 @@ def fake_use(index: str, busy: bool) -> AcceleratorUse:
     )
 
 
-class FakeCluster(FakeBackend, HasQueue, RunsContainers, RunsTogether, ScalesReplicas):
+class FakeCluster(FakeBackend, HasQueue, RunsContainers, RunsTogether, SpansClusters, AddsReplicas):
     """A backend with a queue of its own: what is started waits until it is ``admit``ted, and may be ``preempt``ed."""
 
     def __init__(self, settings: Settings | None = None, clock: Callable[[], datetime] = utc_now) -> None:
@@ -194,6 +198,12 @@ class FakeCluster(FakeBackend, HasQueue, RunsContainers, RunsTogether, ScalesRep
         self.queue: list[str] = []
         self.why = "1 more nvidia.com/gpu is needed"
         self.shares: Sequence[TenantShare] = ()
+        self.unmeasured = ""
+        # name → since when its node is lost; it begins again when it is taken out
+        self.lost: dict[str, datetime] = {}
+        self.others: tuple[str, ...] = ()
+        # name → what is said of the cluster it is in
+        self.said: dict[str, str] = {}
 
     async def start(self, workload: Workload) -> State:
         known = workload.name in self.workloads
@@ -212,12 +222,29 @@ class FakeCluster(FakeBackend, HasQueue, RunsContainers, RunsTogether, ScalesRep
 
     async def replace(self, state: State, workload: Workload) -> State:
         group = self.workloads[state["name"]]
-        port = group[0].port
-        self.workloads[state["name"]] = [FakeProcess(workload, self.clock(), port, clock=self.clock) for _ in range(workload.replicas)]
+        group[0].workload = workload
+        self.scale(state["name"], min(max(len(group), workload.replicas), workload.most_replicas or workload.replicas))
         return state
+
+    def scale(self, name: str, replicas: int) -> None:
+        """As load or its end does."""
+        process = self.workloads[name][0]
+        self.workloads[name] = [FakeProcess(process.workload, self.clock(), process.port, clock=self.clock) for _ in range(replicas)]
+
+    async def why_none_added(self) -> str:
+        return self.unmeasured
 
     def decides(self, resource: str) -> bool:
         return can_be_guaranteed(resource)
+
+    def clusters(self) -> Sequence[str]:
+        return self.others
+
+    async def fits_anywhere(self, resources: Resources, replicas: int = 1) -> str:
+        return "" if self.others else await self.fits(resources, replicas)
+
+    async def only_wait(self, states: Sequence[State]) -> list[bool]:
+        return [seen.phase is Phase.QUEUED for seen in await self.observe(states)]
 
     async def mirror(self, shares: Sequence[TenantShare]) -> Mapping[str, str]:
         self.shares = shares
@@ -226,8 +253,10 @@ class FakeCluster(FakeBackend, HasQueue, RunsContainers, RunsTogether, ScalesRep
     def in_queue(self, name: str, seen: Observed) -> Observed:
         if name in self.queue and seen.phase is Phase.RUNNING:
             return Observed(Phase.QUEUED, self.why, position=self.queue.index(name) + 1)
+        if name in self.lost and seen.phase is Phase.RUNNING:
+            return Observed(Phase.STARTING, "its node does not answer any more", ended_at=self.lost[name])
         if seen.phase is Phase.RUNNING:
-            return replace(seen, ready=len(self.workloads[name]), addresses=seen.addresses[:1])
+            return replace(seen, ready=len(self.workloads[name]), addresses=seen.addresses[:1], reason=self.said.get(name, seen.reason))
         return seen
 
     def admit(self, name: str) -> None:

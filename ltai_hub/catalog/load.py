@@ -103,6 +103,7 @@ def make_image(name: str, row: Row, common: tuple[str, ...]) -> Image:
         python=row.get("python", ""),
         requirements=(*common, *own) if own else (),
         container=row.get("container", ""),
+        architectures=tuple(row.get("architectures", ())),
         environment=row.get("environment", {}),
     )
 

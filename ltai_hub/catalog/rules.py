@@ -15,7 +15,16 @@ from ltai_hub.units import parse_bytes
 
 Row = dict[str, Any]
 LEAST_MEMORY = 16 << 20
-OURS = ("LTAI_", "JUPYTERHUB_", "MLFLOW_TRACKING_", "MLFLOW_RUN_ID", "MLFLOW_WORKSPACE", "CUDA_VISIBLE_DEVICES")
+OURS = (
+    "LTAI_",
+    "JUPYTERHUB_",
+    "MLFLOW_TRACKING_",
+    "MLFLOW_RUN_ID",
+    "MLFLOW_WORKSPACE",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "ASCEND_VISIBLE_DEVICES",
+)
 
 
 def check_rules(documents: dict[str, Document]) -> None:

@@ -79,6 +79,9 @@ def create(
     name: Annotated[str | None, typer.Option("--name", help="The model's name unless told.", show_default=False)] = None,
     tenant: MakeInTenant = None,
     instances: InstancesOption = None,
+    most_instances: Annotated[
+        int | None, typer.Option("--most-instances", min=1, help="A cluster adds instances under load, up to so many.", show_default=False)
+    ] = None,
     image: Annotated[str | None, typer.Option("--image", help="The job's image unless told.", show_default=False)] = None,
     flavor: Annotated[str | None, typer.Option("--flavor", help="See: ltai flavor list.", show_default=False)] = None,
     max_seconds: SecondsOption = None,
@@ -91,7 +94,15 @@ def create(
     with connect() as client:
         version = version or _latest(client, tenant, model)
         made = client.endpoints.create(
-            name or model, model, version, tenant=tenant, instances=instances, image=image, flavor=flavor, max_seconds=max_seconds
+            name or model,
+            model,
+            version,
+            tenant=tenant,
+            instances=instances,
+            most_instances=most_instances,
+            image=image,
+            flavor=flavor,
+            max_seconds=max_seconds,
         )
         if wait:
             # the token comes only in the first answer
@@ -177,6 +188,9 @@ def update(
     name: Name,
     version: VersionOption = None,
     instances: InstancesOption = None,
+    most_instances: Annotated[
+        int | None, typer.Option("--most-instances", min=0, help="Up to so many under load; 0: none are added.", show_default=False)
+    ] = None,
     max_seconds: Annotated[
         int | None, typer.Option("--max-seconds", min=0, help="Stop after so long; 0: never.", show_default=False)
     ] = None,
@@ -184,10 +198,12 @@ def update(
     quiet: QuietOption = False,
 ) -> None:
     """Change version, instances or run duration; the address stays."""
-    if version is None and instances is None and max_seconds is None:
-        raise BadInput("nothing to change; give --version, --instances or --max-seconds")
+    if {version, instances, most_instances, max_seconds} == {None}:
+        raise BadInput("nothing to change; give --version, --instances, --most-instances or --max-seconds")
     with connect() as client:
-        changed = client.endpoints.update(find_endpoint(client, name), instances=instances, version=version, max_seconds=max_seconds)
+        changed = client.endpoints.update(
+            find_endpoint(client, name), version=version, instances=instances, most_instances=most_instances, max_seconds=max_seconds
+        )
     print_object(changed, FIELDS, "id", View(output, quiet))
 
 
@@ -201,7 +217,9 @@ def token(
     """Make a new token and print it; the old one works until the last instance is replaced."""
     with connect() as client:
         id = find_endpoint(client, name)
-        confirm(f"Make a new token for the endpoint {name}? Whoever uses the old one is refused from then on.", yes)
+        confirm(
+            f"Make a new token for the endpoint {name}? Whoever uses the old one is refused once the instances have been replaced.", yes
+        )
         made = client.endpoints.renew_token(id)
     if output is Format.JSON:
         print_object(made, [], "token", View(output, quiet))

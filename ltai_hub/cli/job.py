@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,7 +40,7 @@ from ltai_hub.cli.output import (
     print_object,
     print_page,
 )
-from ltai_hub.errors import ConfigProblem
+from ltai_hub.errors import BadInput, ConfigProblem
 
 if TYPE_CHECKING:
     from ltai_hub.client.types import Job
@@ -75,6 +76,7 @@ FIELDS = [
     column("image"),
     column("flavor"),
     column("nodes"),
+    column("anywhere"),
     Column("command", lambda row: " ".join(row.get("command") or [])),
     column("cwd", "folder"),
     column("created_at", "submitted"),
@@ -98,6 +100,13 @@ def submit(
     nodes: Annotated[
         int | None, typer.Option("--nodes", min=1, help="Start on so many nodes together (on a cluster).", show_default=False)
     ] = None,
+    anywhere: Annotated[
+        bool, typer.Option("--anywhere", help="In whichever cluster has room: takes --folder along and finds none of your other files.")
+    ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", help="With --anywhere: the folder with the program; this one unless told.", show_default=False),
+    ] = None,
     cwd: Annotated[str | None, typer.Option("--cwd", help="Folder to run in, relative to your home.", show_default=False)] = None,
     env: Annotated[list[str] | None, typer.Option("--env", help="NAME=VALUE, any number of times.", show_default=False)] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Come back when it has ended, with its exit code.")] = False,
@@ -116,6 +125,8 @@ def submit(
             flavor=flavor,
             tenant=tenant,
             nodes=nodes,
+            anywhere=anywhere,
+            folder=folder_to_take(anywhere, folder),
             cwd=cwd,
             env=parse_env(env or []),
         )
@@ -126,6 +137,12 @@ def submit(
             print_object(job, FIELDS, "id", view, client.url)
             return
         leave_with(client.jobs.wait(job["id"]), view, client.url if not follow else None)
+
+
+def folder_to_take(anywhere: bool, folder: Path | None) -> Path | None:
+    if folder is not None and not anywhere:
+        raise BadInput("--folder goes with --anywhere; any other job finds your home as it is")
+    return folder or (Path() if anywhere else None)
 
 
 @app.command("list")
@@ -154,10 +171,14 @@ def show(id: JobId, output: OutputOption = Format.TABLE, quiet: QuietOption = Fa
 
 
 @app.command()
-def log(id: JobId, follow: FollowOption = False) -> None:
+def log(
+    id: JobId,
+    follow: FollowOption = False,
+    node: Annotated[int | None, typer.Option("--node", min=0, help="On this node; the first is 0.", show_default=False)] = None,
+) -> None:
     """What it printed."""
     with connect() as client:
-        print_stream(client.jobs.log(id, follow=follow))
+        print_stream(client.jobs.log(id, node=node, follow=follow))
 
 
 @app.command()

@@ -28,13 +28,14 @@ class Endpoints:
         *,
         tenant: str | None = None,
         instances: int | None = None,
+        most_instances: int | None = None,
         image: str | None = None,
         flavor: str | None = None,
         max_seconds: int | None = None,
     ) -> Endpoint:
-        """``token`` in the answer is shown this once."""
+        """``token`` in the answer is shown this once. ``most_instances``: a cluster may add instances under load, up to so many."""
         body = {"name": name, "model": model, "version": str(version), "tenant": tenant, "instances": instances}
-        body |= {"image": image, "flavor": flavor, "max_seconds": max_seconds}
+        body |= {"image": image, "flavor": flavor, "max_seconds": max_seconds, "most_instances": most_instances}
         made: Endpoint = self.transport.call("POST", SERVICE, "/endpoints", json=dropped(body))
         return made
 
@@ -56,11 +57,17 @@ class Endpoints:
         return found
 
     def update(
-        self, id: int, *, instances: int | None = None, version: int | str | None = None, max_seconds: int | None = None
+        self,
+        id: int,
+        *,
+        instances: int | None = None,
+        most_instances: int | None = None,
+        version: int | str | None = None,
+        max_seconds: int | None = None,
     ) -> Endpoint:
-        """``max_seconds`` 0 lifts the limit."""
+        """``max_seconds`` 0 lifts the limit; ``most_instances`` 0: none are added under load."""
         wanted = None if version is None else str(version)
-        body = dropped({"instances": instances, "version": wanted, "max_seconds": max_seconds})
+        body = dropped({"instances": instances, "most_instances": most_instances, "version": wanted, "max_seconds": max_seconds})
         changed: Endpoint = self.transport.call("PATCH", SERVICE, f"/endpoints/{id}", json=body)
         return changed
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from ltai_hub.client.folders import pack_folder
 from ltai_hub.client.transport import Transport, dropped, follow_log, is_final, wait_until, whose
 from ltai_hub.client.types import Event, Job, JobMetrics, Page
 
@@ -27,14 +29,20 @@ class Jobs:
         flavor: str | None = None,
         tenant: str | None = None,
         nodes: int | None = None,
+        anywhere: bool = False,
+        folder: Path | str | None = None,
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Job:
         """``cwd`` is relative to the home folder. ``nodes`` replicas start together and find one another.
 
+        ``anywhere``: in whichever cluster has room. The job then finds an empty home and in it, at ``cwd``, what is in ``folder`` here:
+        the program, 256 KiB packed at most. What it writes goes with it; metrics and models it logs stay.
+
         Without ``tenant`` the caller's default tenant is charged.
         """
         body: dict[str, Any] = {"name": name, "command": [*command], "profile": profile, "image": image, "flavor": flavor}
+        body |= {"anywhere": anywhere or None, "folder": pack_folder(Path(folder)) if folder is not None else None}
         body |= {"tenant": tenant, "nodes": nodes, "cwd": cwd, "env": dict(env) if env else None}
         job: Job = self.transport.call("POST", SERVICE, "/jobs", json=dropped(body))
         return job
@@ -71,13 +79,14 @@ class Jobs:
     def delete(self, id: int) -> None:
         self.transport.call("DELETE", SERVICE, f"/jobs/{id}")
 
-    def log(self, id: int, *, follow: bool = False, offset: int = 0) -> Iterator[str]:
-        """The output in pieces as it comes, not in lines. With ``follow`` until the job has ended, over broken connections."""
-        return decoded(self.log_bytes(id, follow=follow, offset=offset))
+    def log(self, id: int, *, node: int | None = None, follow: bool = False, offset: int = 0) -> Iterator[str]:
+        """The output in pieces as it comes, not in lines, of the first node or another. With ``follow`` until the job has ended, over
+        broken connections."""
+        return decoded(self.log_bytes(id, node=node, follow=follow, offset=offset))
 
-    def log_bytes(self, id: int, *, follow: bool = False, offset: int = 0) -> Iterator[bytes]:
+    def log_bytes(self, id: int, *, node: int | None = None, follow: bool = False, offset: int = 0) -> Iterator[bytes]:
         def read(start: int) -> Iterator[bytes]:
-            params = {"offset": offset + start, "follow": "true" if follow else None}
+            params = {"node": node, "offset": offset + start, "follow": "true" if follow else None}
             return self.transport.stream(SERVICE, f"/jobs/{id}/log", params)
 
         if not follow:

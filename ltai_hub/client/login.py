@@ -15,6 +15,7 @@ from ltai_hub.client.problems import make_problem
 from ltai_hub.client.settings import Login, clean_url
 from ltai_hub.client.transport import TIMEOUT, USER_AGENT, connection_errors, part
 from ltai_hub.errors import Denied, NotFound, Unavailable
+from ltai_hub.trust import certificates
 
 DAY = 24 * 3600
 LOGIN_ERROR = re.compile(r'<p[^>]*class="[^"]*login_error[^"]*"[^>]*>(.*?)</p>', re.DOTALL)
@@ -23,7 +24,7 @@ LOGIN_ERROR = re.compile(r'<p[^>]*class="[^"]*login_error[^"]*"[^>]*>(.*?)</p>',
 def sign_in(url: str, name: str, password: str, *, days: int = 30, note: str = "ltai command line") -> Login:
     """A token that is valid ``days`` days. Raises Denied with the hub's reason, Unavailable, NotFound when it is no JupyterHub."""
     url = clean_url(url)
-    with httpx.Client(headers={"User-Agent": USER_AGENT}, timeout=TIMEOUT) as http, connection_errors(url):
+    with httpx.Client(headers={"User-Agent": USER_AGENT}, timeout=TIMEOUT, verify=certificates()) as http, connection_errors(url):
         _open_login_page(http, url)
         _post_login(http, url, name, password)
         return _make_token(http, url, name, days * DAY, note)
@@ -77,7 +78,7 @@ def _reason(page: str) -> str:
 def revoke(login: Login) -> None:
     """Deletes the token at the hub. A token the hub does not know any more is fine. Raises Unavailable, Problem."""
     headers = {"User-Agent": USER_AGENT, "Authorization": f"token {login.token}"}
-    with httpx.Client(headers=headers, timeout=TIMEOUT) as http, connection_errors(login.url):
+    with httpx.Client(headers=headers, timeout=TIMEOUT, verify=certificates()) as http, connection_errors(login.url):
         user = http.get(f"{login.url}/hub/api/user")
         if user.status_code in (401, 403):
             return

@@ -14,6 +14,7 @@ import ltai_hub
 from ltai_hub.client.problems import make_problem
 from ltai_hub.client.types import Page
 from ltai_hub.errors import Unavailable
+from ltai_hub.trust import certificates
 
 T = TypeVar("T")
 PAGE = 200
@@ -30,7 +31,9 @@ class Transport:
     def __init__(self, url: str, token: str, sleep: Callable[[float], None] = time.sleep) -> None:
         self.url = url.rstrip("/")
         self.sleep = sleep
-        self._http = httpx.Client(headers={"Authorization": f"Bearer {token}", "User-Agent": USER_AGENT}, timeout=TIMEOUT)
+        self._http = httpx.Client(
+            headers={"Authorization": f"Bearer {token}", "User-Agent": USER_AGENT}, timeout=TIMEOUT, verify=certificates()
+        )
 
     def close(self) -> None:
         self._http.close()

@@ -208,6 +208,7 @@ class Job(TypedDict):
     image: str
     flavor: str
     nodes: int
+    anywhere: bool
     command: list[str]
     cwd: str
     env: dict[str, str]
@@ -285,6 +286,7 @@ class Endpoint(TypedDict):
     image: str
     flavor: str
     instances: int
+    most_instances: int | None
     ready_instances: int
     phase: str
     reason: str

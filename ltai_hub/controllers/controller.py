@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 log = logging.getLogger("ltai.controllers")
 LOG_SECONDS = 60.0
+# a pass that takes longer looks at hundreds of things
+LONG_SECONDS, LONGEST_REST = 0.1, 2.0
 
 
 class Controller(ABC):
@@ -50,13 +52,20 @@ class Controller(ABC):
         """Never returns; a failing pass is logged and tried again."""
         self._loop = asyncio.get_running_loop()
         while True:
+            began = time.monotonic()
             try:
                 await self.pass_once()
             except Exception:  # the loop must survive whatever one pass met
                 log.exception("pass of %s failed", self.name)
+            await asyncio.sleep(rest_after(time.monotonic() - began))
             try:
                 await asyncio.wait_for(self._hint.wait(), self.interval)
             except TimeoutError:
                 continue
             finally:
                 self._hint.clear()
+
+
+def rest_after(took: float) -> float:
+    """Half of the time is left for others, most of it when there are hundreds of things, however often a controller is poked."""
+    return min(took if took < LONG_SECONDS else 3 * took, LONGEST_REST)

@@ -6,8 +6,10 @@ with BEGIN IMMEDIATE, WAL and a busy timeout they lose none (``tests/db/test_eng
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 from sqlalchemy import create_engine, event, text
@@ -17,6 +19,9 @@ from sqlalchemy.exc import OperationalError
 from ltai_hub.errors import Unavailable
 
 BUSY_MILLISECONDS = 30_000
+# a PostgreSQL whose machine is gone refuses nothing: it is just silent
+GIVE_UP = {"connect_timeout": 5, "tcp_user_timeout": 10_000}
+log = logging.getLogger("ltai.database")
 
 
 class Database:
@@ -25,12 +30,14 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = make_engine(url)
+        # Threads of one process wait for one another here: sqlite itself only tries again, after up to a tenth of a second.
+        self._writing: AbstractContextManager[object] = threading.Lock() if self.is_sqlite else nullcontext()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Read and write; all or nothing. On sqlite the write lock is taken at the beginning."""
         try:
-            with self.engine.connect() as connection:
+            with self._writing, self.engine.connect() as connection:
                 if self.is_sqlite:
                     connection.execution_options(isolation_level="AUTOCOMMIT")
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -73,7 +80,8 @@ class Database:
 
 
 def make_engine(url: str) -> Engine:
-    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    more: dict[str, Any] = {} if url.startswith("sqlite") else {"pool_pre_ping": True, "connect_args": GIVE_UP}
+    engine = create_engine(url, **more)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _tune_sqlite)
     return engine
@@ -107,4 +115,5 @@ def explain(error: OperationalError) -> str:
         return "the platform's database cannot be written; check the owner of the data folder and the disk"
     if "locked" in words:
         return "the platform's database is busy; try again in a moment"
-    return f"the platform's database does not answer ({words}); try again, and tell an administrator if it stays"
+    log.warning("the database does not answer: %s", words)
+    return "the platform's database does not answer; try again in a moment, and tell an administrator if it stays"

@@ -12,9 +12,12 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    ScalarSelect,
     String,
     Table,
     UniqueConstraint,
+    bindparam,
+    select,
 )
 
 from ltai_hub.db.base import UtcDateTime, metadata
@@ -34,6 +37,12 @@ tenants = Table(
     # its part when several tenants of a cluster borrow at once
     Column("weight", Integer, nullable=False, server_default="1"),
 )
+
+
+def tenant_id() -> ScalarSelect[int]:
+    """SQL of the id of the tenant whose slug is the parameter ``tenant``; NULL without one."""
+    return select(tenants.c.id).where(tenants.c.slug == bindparam("tenant")).scalar_subquery()
+
 
 members = Table(
     "members",

@@ -39,7 +39,8 @@ class KubernetesFlavor:
     """What a pod of this flavor gets besides cpu and memory; copied into the manifest as it stands.
 
     resource_name   the device plug-in's extended resource: "nvidia.com/gpu", "huawei.com/Ascend910"
-    resources       more extended resources, amounts for each accelerator: {"nvidia.com/gpumem": 8000} (vGPU)
+    resources       more extended resources, as they stand: {"nvidia.com/gpumem": 8000} (HAMi, which means of each card)
+    device_shm      the device plug-in mounts /dev/shm itself (NVIDIA's MPS), and the pod gets none of its own
     """
 
     resource_name: str = ""
@@ -48,6 +49,7 @@ class KubernetesFlavor:
     tolerations: tuple[Mapping[str, Any], ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
     runtime_class: str = ""
+    device_shm: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Flavor:
 
 @dataclass(frozen=True)
 class Image:
-    """A framework. ``requirements`` holds the row's own and, first, those common to all images (kernel, tracking, serving)."""
+    """A framework. ``requirements`` holds the row's own and, first, those common to all images (kernel, tracking, serving);
+    ``architectures`` the processors its container is built for, () for all."""
 
     name: str
     title: Text
@@ -78,6 +81,7 @@ class Image:
     python: str = ""
     requirements: tuple[str, ...] = ()
     container: str = ""
+    architectures: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
 

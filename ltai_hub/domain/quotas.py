@@ -87,11 +87,6 @@ def too_big(amounts: Amounts, limits: Sequence[Limit]) -> Limit | None:
     return next((limit for limit in limits if amounts.get(limit.resource, 0) > limit.limit), None)
 
 
-def kept(limits: Sequence[Limit], left: frozenset[str]) -> tuple[Limit, ...]:
-    """Without the tenants' limits of the resources that are ``left`` to a cluster's queue."""
-    return tuple(limit for limit in limits if limit.user or limit.resource not in left)
-
-
 def resource_names(kinds: Iterable[str]) -> list[str]:
     """All that a quota may name, with these kinds of accelerators."""
     return [*PLAIN_RESOURCES, *(ACCELERATOR + kind for kind in sorted(kinds))]

@@ -74,6 +74,9 @@ class Workload:
     ``flavor`` names the catalogue's row that ``resources`` comes from; "" where there is none.
     ``command`` is run by the image's interpreter environment: ``python`` there is the image's python.
     ``home`` is an absolute folder, read-write; ``cwd`` is absolute and lies in ``home`` or a mount.
+    ``anywhere``: it may run in another cluster too (``SpansClusters``). Wherever it runs it then finds an empty home that goes with it,
+    with the zip archive ``folder`` unpacked in ``cwd``, and no mounts or copies; ``env_elsewhere`` are variables that differ there.
+    ``most_replicas``: the backend may add replicas under load, up to so many in all (``AddsReplicas``).
     ``port`` true asks for one listening TCP port; ``Observed.address`` then tells where it answers.
     """
 
@@ -92,5 +95,9 @@ class Workload:
     copies: tuple[Copy, ...] = ()
     replicas: int = 1
     port: bool = False
+    most_replicas: int | None = None
     max_seconds: int | None = None
     grace_seconds: int = 10
+    anywhere: bool = False
+    folder: bytes = field(default=b"", repr=False)
+    env_elsewhere: Mapping[str, str] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from ltai_hub.domain.lists import Part, Sight
 from ltai_hub.domain.workloads import Phase
 from ltai_hub.errors import NotFound
 from ltai_hub.metering.store import price_now
+from ltai_hub.tenancy.store import get_tenant_id
 
 DEFAULT_NAME = "default"
 FINAL = [phase for phase in Phase if phase.is_final]
@@ -71,10 +72,9 @@ class Choice:
 
 def begin(tx: Connection, user: str, server: str, choice: Choice, url: str, at: datetime) -> Environment:
     """The row of a start: a new one, or the person's stopped one with its generation counted up."""
-    tenant_id = tx.execute(select(tenants.c.id).where(tenants.c.slug == choice.tenant)).scalar_one()
     values = {
         "display_name": choice.display_name or server or DEFAULT_NAME,
-        "tenant_id": tenant_id,
+        "tenant_id": get_tenant_id(tx, choice.tenant),
         "profile": choice.profile,
         "image": choice.image,
         "flavor": choice.flavor,

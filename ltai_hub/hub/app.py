@@ -1,21 +1,26 @@
-"""JupyterHub with three additions: at its start it brings the platform's rows of environments in line with what really runs,
-starts that outlive it go on, and a proxy that was started again gets its routes back at once.
+"""JupyterHub with four additions: at its start it brings the platform's rows of environments in line with what really runs,
+starts that outlive it go on, a proxy that was started again gets its routes back at once, and it says when its routes are given.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from typing import Any
 from urllib.parse import urlsplit
 
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
+from jupyterhub.handlers.pages import HealthCheckHandler
+from jupyterhub.services.service import Service
 from tornado.ioloop import PeriodicCallback
 
 from ltai_hub.domain.workloads import Phase
 from ltai_hub.environments.store import Environment
 from ltai_hub.errors import Problem, Unavailable
 from ltai_hub.hub.core import hub_core, in_thread
+from ltai_hub.hub.outage import LOOK_SECONDS, DatabaseWatch, tell_of_outages
 from ltai_hub.hub.records import Records
 from ltai_hub.hubapi import HubApi
 
@@ -27,16 +32,46 @@ ATTEMPTS, AGAIN_SECONDS = 120, 0.5
 ANY_ADDRESS = ("", "0.0.0.0", "::")
 
 
+class ReadyHandler(HealthCheckHandler):  # type: ignore[misc]  # JupyterHub has no types
+    """``/hub/ready``: 503 until every service and environment has its route; the hub answers before that, and would say 404 for them."""
+
+    def initialize(self, hub: PlatformHub) -> None:
+        self.hub_app = hub
+
+    def get(self) -> None:
+        self.set_status(200 if self.hub_app.has_begun else 503)
+
+    head = get
+
+
 class PlatformHub(JupyterHub):  # type: ignore[misc]  # JupyterHub has no types
     name = "jupyterhub"
+    has_begun = False
+
+    def init_handlers(self) -> None:
+        self.extra_handlers.append(("/ready", ReadyHandler, {"hub": self}))
+        super().init_handlers()
 
     async def start(self) -> None:
+        tell_of_outages()
         # JupyterHub does it last; asked to stop while services start, it would leave environments to be killed
         self.init_signal()
         await super().start()
+        self.has_begun = True
         PeriodicCallback(self.restore_lost_routes, 1e3 * PROXY_SECONDS).start()
         PeriodicCallback(self.spawner_class.sweep, 1e3 * SWEEP_SECONDS).start()
+        if self.spawner_class.outlives_hub:
+            PeriodicCallback(DatabaseWatch(self.db.get_bind(), self.begin_anew).look, 1e3 * LOOK_SECONDS).start()
         self._going_on = [asyncio.create_task(self.go_on(row)) for row in self._left_behind]
+
+    async def start_service(self, service_name: str, service: Service, ssl_context: Any = None) -> bool:
+        """Those that the hub does not run itself get their routes at once: JupyterHub would first wait for each, 30 s long."""
+        return not service.managed or bool(await super().start_service(service_name, service, ssl_context))
+
+    def begin_anew(self) -> None:
+        """As if it were told to end; whoever runs it starts it again."""
+        self.db.rollback()
+        os.kill(os.getpid(), signal.SIGTERM)
 
     async def shutdown_cancel_tasks(self, sig: Any = None) -> None:
         # starts are cancelled with everything else; those that outlive the hub are not to take it for a person's wish

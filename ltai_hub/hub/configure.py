@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ltai_hub.db.engine import GIVE_UP
 from ltai_hub.hub.authenticator import LocalAuthenticator
 from ltai_hub.pages import TEMPLATES
 from ltai_hub.pages.nav import template_vars
@@ -71,6 +72,8 @@ def configure_hub(c: Any, places: HubPlaces, secrets: HubSecrets) -> None:
     c.JupyterHub.hub_bind_url = places.hub_bind
     c.JupyterHub.hub_connect_url = places.hub_connect
     c.JupyterHub.db_url = places.hub_database
+    if not places.hub_database.startswith("sqlite"):
+        c.JupyterHub.db_kwargs = {"connect_args": GIVE_UP}
     c.JupyterHub.cookie_secret = secrets.cookie_secret
     c.JupyterHub.authenticator_class = LocalAuthenticator
     c.JupyterHub.cleanup_proxy = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from functools import lru_cache
 
@@ -24,7 +25,8 @@ class Kube:
         self._cluster: Cluster | None = None
         self._queue: Queue | None = None
         self._watches: dict[str, PodWatch] = {}
-        self._nodes: tuple[float, Objects] = (0.0, [])
+        self._nodes: tuple[float, Objects] = (-math.inf, [])
+        self._looking: asyncio.Task[None] | None = None
 
     async def cluster(self) -> Cluster:
         """Raises TryLater."""
@@ -50,16 +52,23 @@ class Kube:
             self._queue = Queue(await self.cluster())
         return self._queue
 
-    async def nodes(self) -> Objects:
-        """Empty when the hub may not look at them."""
+    async def nodes(self, fresh: bool = False) -> Objects:
+        """As they were when they were last asked for, unless they must be ``fresh``: who starts something does not wait for what
+        seldom changes. Empty when the hub may not look at them."""
         at, known = self._nodes
-        if not known or time.monotonic() - at > NODES_SECONDS:
-            try:
-                known = await (await self.cluster()).list(NODE)
-            except Problem:
-                return []
-            self._nodes = (time.monotonic(), known)
-        return known
+        if time.monotonic() - at <= NODES_SECONDS:
+            return known
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_at_nodes(), name="nodes")
+        if fresh or not known:
+            await asyncio.shield(self._looking)
+        return self._nodes[1]
+
+    async def _look_at_nodes(self) -> None:
+        try:
+            self._nodes = (time.monotonic(), await (await self.cluster()).list(NODE))
+        except Problem:
+            self._nodes = (-math.inf, [])
 
     async def events(self, namespace: str, field: str, value: str) -> Objects:
         """Of what has ``field`` = ``value``, oldest first; none when they cannot be had."""

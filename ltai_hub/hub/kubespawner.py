@@ -16,7 +16,7 @@ from jupyterhub.utils import maybe_future
 from kubespawner import KubeSpawner
 from traitlets import Integer, default
 
-from ltai_hub.backends.kubernetes.api import CLAIM, POD, AlreadyThere, Object
+from ltai_hub.backends.kubernetes.api import CLAIM, POD, AlreadyThere, Cluster, Object, Objects
 from ltai_hub.backends.kubernetes.capacity import lacking
 from ltai_hub.backends.kubernetes.environments import environment_name, make_pod
 from ltai_hub.backends.kubernetes.observe import is_gated, started_at
@@ -59,6 +59,7 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
     )
 
     outlives_hub = True
+    builds_images = False
     # what the row was told last, and the task that sees to an end nobody here asked for
     _told: tuple[Phase, str, dict[str, Any]] | None = None
     _leaving: asyncio.Task[None] | None = None
@@ -93,8 +94,8 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
         return address_of(pod), self.port
 
     async def fits(self, resources: Resources) -> str:
-        nodes = await kube().nodes()
-        return lacking(nodes, hub_core().catalog, resources, 1) if nodes else ""
+        # a node may have come meanwhile
+        return lack_of(await kube().nodes(), resources) and lack_of(await kube().nodes(fresh=True), resources)
 
     @classmethod
     def left_to_queue(cls) -> frozenset[str]:
@@ -144,9 +145,18 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
     # ---- making it
 
     async def _made(self, plan: Blueprint) -> Object:
-        """The pod, made now or, before the hub went away, then. Raises TryLater."""
+        """The pod, made now or, before the hub went away, then. Raises TryLater.
+
+        Its volumes at the same time: it does not start before they are there, and they mostly are.
+        """
         cluster = await kube().cluster()
-        await asyncio.gather(*(cluster.ensure(CLAIM, claim) for claim in plan.claims))
+        ensured = asyncio.gather(*(cluster.ensure(CLAIM, claim) for claim in plan.claims))
+        try:
+            return await self._made_or_found(cluster, plan)
+        finally:
+            await ensured
+
+    async def _made_or_found(self, cluster: Cluster, plan: Blueprint) -> Object:
         try:
             pod = await cluster.create(POD, await self._manifest(plan))
         except AlreadyThere:
@@ -189,7 +199,9 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
                 if time.monotonic() - fails_since > self.failing_seconds:
                     raise DidNotStart(why)
             if address_of(found):
-                await self._remember(Phase.STARTING)
+                # one that ran already when the hub went away runs on
+                if self._told is None or self._told[0] is not Phase.RUNNING:
+                    await self._remember(Phase.STARTING)
                 return found
             if not await pods.change(self.pod_name, pause):
                 pause = min(2 * pause, LONGEST_SECONDS)
@@ -242,6 +254,11 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
     def _pod(self) -> Object | None:
         watch = next((w for w in kube().watches if self.backend_state and w.namespace == self.backend_state["namespace"]), None)
         return watch.find(self.backend_state["pod"]) if watch and self.backend_state else None
+
+
+def lack_of(nodes: Objects, resources: Resources) -> str:
+    """Why none of the nodes will ever do; "" where they are not known."""
+    return lacking(nodes, hub_core().catalog, kube().settings, resources, 1) if nodes else ""
 
 
 async def watched(namespace: str) -> PodWatch:

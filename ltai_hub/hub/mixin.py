@@ -23,7 +23,7 @@ from ltai_hub.domain.quotas import LEAVE_NONE
 from ltai_hub.domain.tenants import Person
 from ltai_hub.domain.workloads import Kind, Phase, Resources, Workload
 from ltai_hub.environments.store import Environment
-from ltai_hub.errors import BadInput, BadWorkload, NoCapacity, Problem, TryLater
+from ltai_hub.errors import BadInput, BadWorkload, NoCapacity, Problem, TryLater, Unavailable
 from ltai_hub.hub.answering import wait_until_it_answers
 from ltai_hub.hub.choice import Wish, read_options
 from ltai_hub.hub.core import hub_core, in_thread
@@ -36,6 +36,7 @@ from ltai_hub.units import utc_now
 QUEUE_SECONDS = 1.0
 CAPACITY_SECONDS = 2.0
 LOOK_SECONDS = 0.25
+RECORD_SECONDS = 1.0
 # what a server gets to shut its kernels down
 STOP_SECONDS = 5
 
@@ -61,6 +62,8 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
 
     # Whether environments, and starts that are under way, go on while the hub is away
     outlives_hub = False
+    # before their first use; else an image is a container that the node pulls
+    builds_images = True
     # the hub is shutting down: nobody cancelled anything
     hub_is_leaving = False
 
@@ -309,8 +312,14 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             answer.cancel()
 
     async def record(self, phase: Phase, reason: str = "", at: datetime | None = None) -> None:
-        if self.environment_id is not None:
-            await in_thread(self.records.move, self.environment_id, phase, reason, at, self.backend_state)
+        """However long the database is away: an environment that starts or ends meanwhile does so, and is written down after."""
+        while self.environment_id is not None:
+            try:
+                await in_thread(self.records.move, self.environment_id, phase, reason, at, self.backend_state)
+                return
+            except Unavailable as away:
+                self.log.warning("%s of %s is not written down yet: %s", phase, self._log_name, away.message)
+                await asyncio.sleep(RECORD_SECONDS)
 
     async def record_end(self) -> None:
         """The final phase, with the time at which it really ended; a second call changes nothing."""

@@ -85,15 +85,23 @@ async def spawn_page(context: Context, for_user: Any) -> SpawnPage:
     spawner = for_user.orm_user.orm_spawners.get(server)
     chosen = dict(spawner.user_options or {}) if spawner is not None else {}
     person = Person(for_user.name, admin=bool(for_user.admin))
-    cards = await in_thread(make_cards, hub_core(), person, page_language(context), await _never(context.get("spawner")))
+    where = await _where(context["spawner"])
+    cards = await in_thread(make_cards, hub_core(), person, page_language(context), where)
     return SpawnPage(cards, chosen, server)
 
 
-async def _never(spawner: PlatformSpawner | None) -> dict[str, str]:
-    """Flavors that can never run here, and why."""
-    flavors = hub_core().catalog.flavors if spawner is not None else {}
-    reasons = await asyncio.gather(*(spawner.fits(flavor.resources) for flavor in flavors.values() if spawner is not None))
-    return {name: reason for name, reason in zip(flavors, reasons, strict=True) if reason}
+@dataclass(frozen=True)
+class Where:
+    """What this machine or cluster is like: ``never`` flavor → why it cannot run here; ``builds_images`` before their first use."""
+
+    never: Mapping[str, str]
+    builds_images: bool
+
+
+async def _where(spawner: PlatformSpawner) -> Where:
+    flavors = hub_core().catalog.flavors
+    reasons = await asyncio.gather(*(spawner.fits(flavor.resources) for flavor in flavors.values()))
+    return Where({name: reason for name, reason in zip(flavors, reasons, strict=True) if reason}, spawner.builds_images)
 
 
 def _server_name(context: Context) -> str:
@@ -104,8 +112,8 @@ def _server_name(context: Context) -> str:
     return unquote(parts[1]) if len(parts) > 1 else ""
 
 
-def make_cards(core: HubCore, person: Person, language: str, never: Mapping[str, str]) -> list[Card]:
-    """One card a profile, in the order of the person's tenants. ``never``: flavors that cannot run here, and why."""
+def make_cards(core: HubCore, person: Person, language: str, where: Where) -> list[Card]:
+    """One card a profile, in the order of the person's tenants."""
     offer = Records(core.database, core.catalog).offer(person)
     offered: dict[str, list[str]] = {}
     for tenant, profiles in offer.profiles.items():
@@ -113,7 +121,7 @@ def make_cards(core: HubCore, person: Person, language: str, never: Mapping[str,
             offered.setdefault(name, []).append(tenant)
     titles = _tenant_titles(core)
     return [
-        _card(core, person, core.catalog.profiles[name], [Option(t, titles[t]) for t in tenants], language, never)
+        _card(core, person, core.catalog.profiles[name], [Option(t, titles[t]) for t in tenants], language, where)
         for name, tenants in offered.items()
         if name in core.catalog.profiles
     ]
@@ -124,10 +132,10 @@ def _tenant_titles(core: HubCore) -> dict[str, str]:
         return {tenant.slug: " / ".join(tenant.path) for tenant in tenancy.all_tenants(tx)}
 
 
-def _card(core: HubCore, person: Person, profile: Profile, tenants: Sequence[Option], language: str, never: Mapping[str, str]) -> Card:
+def _card(core: HubCore, person: Person, profile: Profile, tenants: Sequence[Option], language: str, where: Where) -> Card:
     catalog, currency = core.catalog, core.settings.currency
     image, flavor = catalog.get_image(profile.image), catalog.get_flavor(profile.flavor)
-    state = "never" if profile.flavor in never else _state(core, person, profile, tenants[0].value)
+    state = "never" if profile.flavor in where.never else _state(core, person, profile, tenants[0].value, where.builds_images)
     return Card(
         profile=profile.name,
         title=say(profile.title, language),
@@ -138,15 +146,15 @@ def _card(core: HubCore, person: Person, profile: Profile, tenants: Sequence[Opt
         price=price_of(flavor, currency, language),
         state=state,
         state_text=_state_text(state, language),
-        reason=never.get(profile.flavor, ""),
+        reason=where.never.get(profile.flavor, ""),
         tenants=tenants,
         images=_image_options(catalog, profile, language),
-        flavors=_flavor_options(catalog, profile, currency, language, never),
+        flavors=_flavor_options(catalog, profile, currency, language, where.never),
     )
 
 
-def _state(core: HubCore, person: Person, profile: Profile, tenant: str) -> str:
-    image = image_state(core.settings.folder, core.catalog.get_image(profile.image)).state
+def _state(core: HubCore, person: Person, profile: Profile, tenant: str, builds_images: bool) -> str:
+    image = image_state(core.settings.folder, core.catalog.get_image(profile.image)).state if builds_images else "ready"
     return "full" if image == "ready" and is_full(core, person, profile.flavor, tenant) else image
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ltai_hub.backends.kubernetes.api import Object
-from ltai_hub.backends.kubernetes.observe import ended_at, main_status, terminated, why_failed, why_not_started
+from ltai_hub.backends.kubernetes.observe import ended_at, lost_since, main_status, since, terminated, why_failed, why_not_started
 from ltai_hub.backends.kubernetes.times import earliest, moment
 from ltai_hub.hub.mixin import Seen
 from ltai_hub.hub.podwatch import Gone
@@ -25,8 +25,6 @@ VANISHED = "its pod was gone when the platform looked again; start it again"
 # trying again cannot help: there is no such image, or we may not have it
 NO_SUCH_IMAGE = ("not found", "manifest unknown", "does not exist", "denied", "unauthorized", "forbidden", "invalid reference")
 WRONG_IMAGE = ("InvalidImageName", "ErrImageNeverPull")
-# after its grace a pod is gone within a moment, unless nobody is there to end it
-LOST_AFTER = timedelta(seconds=30)
 LONGEST = 300
 
 
@@ -84,9 +82,8 @@ def seen_of(pod: Object, now: datetime) -> Seen:
     """Of one that is there."""
     if has_ended(pod):
         return _ended(pod, ended_at(pod) or _failed_at(pod))
-    leaves = moment(pod["metadata"].get("deletionTimestamp"))
-    if leaves and now - leaves > LOST_AFTER:
-        return Seen(1, NODE_LOST, earliest(_since(pod, "Ready", "False"), leaves))
+    if lost := lost_since(pod, now):
+        return Seen(1, NODE_LOST, lost)
     return Seen(None)
 
 
@@ -149,7 +146,7 @@ def _last_line(text: str) -> str:
 def _failed_at(pod: Object) -> datetime | None:
     """Of one whose program never ran: evicted, or its init container failed."""
     inits = [(status.get("state") or {}).get("terminated") or {} for status in pod.get("status", {}).get("initContainerStatuses", [])]
-    return earliest(*(moment(end.get("finishedAt")) for end in inits if end.get("exitCode"))) or _since(pod, "Ready", "False")
+    return earliest(*(moment(end.get("finishedAt")) for end in inits if end.get("exitCode"))) or since(pod, "Ready", "False")
 
 
 def _is_target(condition: Object) -> bool:
@@ -159,11 +156,6 @@ def _is_target(condition: Object) -> bool:
 def _conditions(pod: Object) -> list[Object]:
     found: list[Object] = pod.get("status", {}).get("conditions", [])
     return found
-
-
-def _since(pod: Object, kind: str, status: str) -> datetime | None:
-    found = [c for c in _conditions(pod) if c["type"] == kind and c["status"] == status]
-    return moment(found[0].get("lastTransitionTime")) if found else None
 
 
 def _waiting(pod: Object) -> list[Object]:

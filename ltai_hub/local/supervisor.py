@@ -128,7 +128,7 @@ class Supervisor:
         host = LOOPBACK if self.options.host in ("", "0.0.0.0") else self.options.host
         asked = (
             # first without the proxy, whose log would fill with refused connections
-            (LOOPBACK, self.ports.hub, "/hub/health", 200),
+            (LOOPBACK, self.ports.hub, "/hub/ready", 200),
             (LOOPBACK, self.ports.services, "/services/health", 200),
             (host, self.options.port, "/hub/health", 200),
             # a service's own answer; until the route is there the hub answers with a redirect

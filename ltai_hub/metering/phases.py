@@ -53,7 +53,7 @@ class Subject:
 def change_phase(
     tx: Connection, subject: Subject, old: Phase | None, new: Phase, reason: str, at: datetime, actor: str = "platform"
 ) -> list[tuple[Kind, str]]:
-    """Record ``old`` → ``new``. ``at`` is when it really happened, which may be before now.
+    """Record ``old`` → ``new``; ``old`` is None for what was just made. ``at`` is when it really happened, which may be before now.
 
     Returns who may start now because something was given back. Repeating a change (old == new) writes no event and
     leaves open what is open: safe to call again after a crash.
@@ -66,7 +66,8 @@ def change_phase(
             tx, subject.kind, subject.noun_id, subject.name, subject.user, subject.tenant, subject.flavor, subject.replicas, amounts, at
         )
         return []
-    store.close_interval(tx, subject.kind, subject.noun_id, at)
+    if old is not None:
+        store.close_interval(tx, subject.kind, subject.noun_id, at)
     return release(tx, subject.kind, subject.noun_id, at) if new.is_final else []
 
 

@@ -1,18 +1,19 @@
-"""SQL of usage intervals, prices and events."""
+"""SQL of usage intervals, prices and events. What every change of a phase asks is built once (``@cache``), as in ``tenancy.store``."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Insert, Select, Update, bindparam, case, func, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from ltai_hub.db.base import UtcDateTime
 from ltai_hub.db.lists import has_text, seconds_between, take_part
-from ltai_hub.db.tables import events, prices, tenants, usage_intervals
+from ltai_hub.db.tables import events, prices, tenant_id, tenants, usage_intervals
 from ltai_hub.domain.lists import Part
 from ltai_hub.domain.quotas import Amounts
 from ltai_hub.domain.usage import Interval, Price
@@ -21,13 +22,24 @@ from ltai_hub.domain.usage import Interval, Price
 def open_interval(
     tx: Connection, kind: str, noun_id: str, name: str, user: str, tenant: str, flavor: str, replicas: int, amounts: Amounts, at: datetime
 ) -> bool:
-    """False when one is open already."""
+    """False when one is open already. It begins where the last one ended if ``at`` is before that: nothing is charged twice."""
     if _open(tx, kind, noun_id) is not None:
         return False
-    tenant_id = tx.execute(select(tenants.c.id).where(tenants.c.slug == tenant)).scalar_one()
-    values = {"kind": kind, "noun_id": noun_id, "name": name[:200], "user": user, "tenant_id": tenant_id, "flavor": flavor}
-    tx.execute(insert(usage_intervals).values(**values, replicas=replicas, amounts=dict(amounts), started_at=at))
+    at = max(at, tx.execute(_last_end(), {"kind": kind, "noun_id": noun_id}).scalar() or at)
+    values = {"kind": kind, "noun_id": noun_id, "name": name[:200], "user": user, "tenant": tenant, "flavor": flavor}
+    tx.execute(_new_interval(), values | {"replicas": replicas, "amounts": dict(amounts), "started_at": at})
     return True
+
+
+@cache
+def _last_end() -> Select[Any]:
+    ends = select(func.max(usage_intervals.c.ended_at))
+    return ends.where(usage_intervals.c.kind == bindparam("kind"), usage_intervals.c.noun_id == bindparam("noun_id"))
+
+
+@cache
+def _new_interval() -> Insert:
+    return insert(usage_intervals).values(tenant_id=tenant_id())
 
 
 def close_interval(tx: Connection, kind: str, noun_id: str, at: datetime) -> bool:
@@ -35,13 +47,36 @@ def close_interval(tx: Connection, kind: str, noun_id: str, at: datetime) -> boo
     found = _open(tx, kind, noun_id)
     if found is None:
         return False
-    tx.execute(update(usage_intervals).where(usage_intervals.c.id == found["id"]).values(ended_at=max(at, found["started_at"])))
+    tx.execute(_end(), {"interval": found["id"], "ended_at": max(at, found["started_at"])})
     return True
 
 
+@cache
+def _end() -> Update:
+    return update(usage_intervals).where(usage_intervals.c.id == bindparam("interval"))
+
+
 def _open(tx: Connection, kind: str, noun_id: str) -> Any | None:
-    key = (usage_intervals.c.kind == kind) & (usage_intervals.c.noun_id == noun_id) & usage_intervals.c.ended_at.is_(None)
-    return tx.execute(select(usage_intervals).where(key)).mappings().first()
+    return tx.execute(_open_one(), {"kind": kind, "noun_id": noun_id}).mappings().first()
+
+
+@cache
+def _open_one() -> Select[Any]:
+    of_noun = (usage_intervals.c.kind == bindparam("kind")) & (usage_intervals.c.noun_id == bindparam("noun_id"))
+    return select(usage_intervals).where(of_noun & usage_intervals.c.ended_at.is_(None))
+
+
+def open_since(tx: Connection, kind: str) -> dict[str, datetime]:
+    """noun_id → the beginning of its open interval, of everything of a kind that is metered now."""
+    query = select(usage_intervals.c.noun_id, usage_intervals.c.started_at)
+    rows = tx.execute(query.where(usage_intervals.c.kind == kind, usage_intervals.c.ended_at.is_(None)))
+    return {row.noun_id: row.started_at for row in rows}
+
+
+def open_replicas(tx: Connection, kind: str, noun_id: str) -> int | None:
+    """How many replicas are metered now; None when it is not."""
+    found = _open(tx, kind, noun_id)
+    return found["replicas"] if found else None
 
 
 @dataclass(frozen=True)
@@ -145,9 +180,13 @@ def insert_event(
     to_phase: str,
     reason: str,
 ) -> None:
-    tenant_id = tx.execute(select(tenants.c.id).where(tenants.c.slug == tenant)).scalar() if tenant else None
-    values: dict[str, object] = {"at": at, "noun": noun, "noun_id": noun_id, "name": name[:200], "user": user, "tenant_id": tenant_id}
-    tx.execute(insert(events).values(**values, actor=actor, from_phase=from_phase, to_phase=to_phase, reason=reason[:2000]))
+    values: dict[str, object] = {"at": at, "noun": noun, "noun_id": noun_id, "name": name[:200], "user": user, "tenant": tenant}
+    tx.execute(_new_event(), values | {"actor": actor, "from_phase": from_phase, "to_phase": to_phase, "reason": reason[:2000]})
+
+
+@cache
+def _new_event() -> Insert:
+    return insert(events).values(tenant_id=tenant_id())
 
 
 def list_events(

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
-from ltai_hub.domain.quotas import LEAVE_NONE, Decision, Limit, Waiting, amounts_of, decide, kept, too_big
+from ltai_hub.domain.quotas import LEAVE_NONE, Decision, Limit, Waiting, amounts_of, decide, too_big
 from ltai_hub.domain.tenants import Person
 from ltai_hub.domain.workloads import Kind, Resources
 from ltai_hub.errors import OverQuota
@@ -51,27 +51,31 @@ def admit(tx: Connection, person: Person, action: str, ask: Ask, now: datetime, 
     existing = waiting(tx, ask.kind, ask.noun_id, left)
     if existing is not None:
         return existing
-    tenant = store.get_tenant(tx, ask.tenant)
+    tenant_id = store.get_tenant_id(tx, ask.tenant)
     amounts = amounts_of(ask.resources, ask.replicas)
-    over = too_big(amounts, limits_for(tx, tenant.id, ask.user))
+    over = too_big(amounts, [_limit(row, ask.user, 0) for row in store.quotas_for(tx, tenant_id, ask.user)])
     if over is not None:
         raise OverQuota(over.never_fits(amounts[over.resource]), tenant=over.tenant, resource=over.resource, limit=over.limit)
-    store.insert_reservation(tx, ask.kind, ask.noun_id, ask.user, tenant.id, ask.flavor, ask.replicas, amounts, now)
-    admit_waiting(tx, now, left)
+    store.insert_reservation(tx, ask.kind, ask.noun_id, ask.user, tenant_id, ask.flavor, ask.replicas, amounts, now)
+    if (ask.kind, ask.noun_id) in admit_waiting(tx, now, left):
+        return Admission(held=True)
     answer = waiting(tx, ask.kind, ask.noun_id, left)
     if answer is None:
         raise AssertionError("the reservation just made is not there")
     return answer
 
 
-def limits_for(tx: Connection, tenant_id: int, user: str) -> tuple[Limit, ...]:
-    """Every limit that binds the user in the tenant, with what is held of it now."""
-    limits = []
-    for row in store.quotas_for(tx, tenant_id, user):
-        who = user if row.user else ""
-        used = store.used(tx, row.tenant_id, who, row.resource)
-        limits.append(Limit(row.tenant, row.tenant_name, who, row.resource, row.limit, used, row.guaranteed))
-    return tuple(limits)
+def limits_for(tx: Connection, tenant_id: int, user: str, left: frozenset[str] = LEAVE_NONE) -> tuple[Limit, ...]:
+    """Every limit that binds the user in the tenant, with what is held of it now; without those of tenants that are ``left``.
+
+    What is held is summed up anew each time, so nothing is summed up that is not asked for.
+    """
+    rows = [row for row in store.quotas_for(tx, tenant_id, user) if row.user or row.resource not in left]
+    return tuple(_limit(row, user, store.used(tx, row.tenant_id, user if row.user else "", row.resource)) for row in rows)
+
+
+def _limit(row: store.QuotaRow, user: str, used: float) -> Limit:
+    return Limit(row.tenant, row.tenant_name, user if row.user else "", row.resource, row.limit, used, row.guaranteed)
 
 
 def release(tx: Connection, kind: Kind, noun_id: str, now: datetime) -> list[tuple[Kind, str]]:
@@ -122,6 +126,6 @@ def _with_limits(tx: Connection, queue: dict[int, store.Reservation], left: froz
     for reservation in queue.values():
         key = (reservation.tenant_id, reservation.user)
         if key not in cache:
-            cache[key] = kept(limits_for(tx, *key), left)
+            cache[key] = limits_for(tx, *key, left)
         found.append(Waiting(reservation.id, reservation.amounts, cache[key]))
     return found

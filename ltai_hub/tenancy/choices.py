@@ -14,7 +14,7 @@ from ltai_hub.domain.tenants import Person
 from ltai_hub.errors import BadInput
 from ltai_hub.slugs import shown
 from ltai_hub.tenancy import store
-from ltai_hub.tenancy.permit import default_tenant, permit
+from ltai_hub.tenancy.permit import direct_tenants, permit
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,12 @@ def resolve(
 
     Raises BadInput with what could be chosen instead, NotFound for names nobody has. Whether they may run there is asked by ``admit``.
     """
-    where = tenant or _tenant_with(tx, person, profile) or default_tenant(tx, person.name)
+    mine = [tenant] if tenant else direct_tenants(tx, person.name)
+    offers = store.profiles_of(tx, mine)
+    # the first of theirs that offers what was named, else their default one
+    where = next((slug for slug in mine if profile in offers.get(slug, [])), mine[0])
     permit(tx, person, "tenants:read", where)
-    offered = [name for name in store.profiles_of(tx, [where]).get(where, []) if name in catalog.profiles]
+    offered = [name for name in offers.get(where, []) if name in catalog.profiles]
     if not profile and not offered:
         raise BadInput(f"no profile is assigned to {where}; a teacher assigns one to the class (Console, Class, Profiles)")
     name = profile or offered[0]
@@ -47,15 +50,6 @@ def resolve(
         image=catalog.get_image(_one_of("image", image, row.image, row.images, row)),
         flavor=catalog.get_flavor(_one_of("flavor", flavor, row.flavor, row.flavors, row)),
     )
-
-
-def _tenant_with(tx: Connection, person: Person, profile: str) -> str:
-    """The person's tenant that offers the profile, when one was named without a tenant; their default tenant goes first."""
-    if not profile:
-        return ""
-    direct = store.direct_tenants(tx, person.name)
-    offers = store.profiles_of(tx, direct)
-    return next((slug for slug in direct if profile in offers.get(slug, [])), "")
 
 
 def _one_of(what: str, wanted: str, usual: str, allowed: tuple[str, ...], profile: Profile) -> str:

@@ -59,7 +59,12 @@ def default_tenant(tx: Connection, user: str) -> str:
 
     Raises BadInput when the person is in none.
     """
+    return direct_tenants(tx, user)[0]
+
+
+def direct_tenants(tx: Connection, user: str) -> list[str]:
+    """Tenants the person was put into, the default one first. Raises BadInput when there is none."""
     direct = store.direct_tenants(tx, user)
     if not direct:
         raise BadInput(f"{user} is not a member of any tenant; ask a teacher or administrator to add you")
-    return direct[0]
+    return direct

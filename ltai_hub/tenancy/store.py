@@ -1,13 +1,18 @@
-"""SQL of tenants, members, quotas, profile assignments and reservations."""
+"""SQL of tenants, members, quotas, profile assignments and reservations.
+
+What every submit asks is built once (``@cache``) and given its values when it runs: building such a statement takes longer than sqlite
+takes to answer it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import CTE, Select, delete, func, insert, literal, or_, select, update
+from sqlalchemy import CTE, Insert, Select, Update, bindparam, delete, func, insert, literal, or_, select, update
 from sqlalchemy.engine import Connection
 
 from ltai_hub.db.engine import new_id
@@ -40,11 +45,11 @@ class Node:
     name: str
 
 
-def above(tenant_id: int) -> CTE:
-    """The tenant itself (distance 0) and everything above it."""
+def above() -> CTE:
+    """The tenant itself (the parameter ``tenant_id``, distance 0) and everything above it."""
     start = (
         select(tenants.c.id, tenants.c.parent_id, literal(0).label("distance"))
-        .where(tenants.c.id == tenant_id)
+        .where(tenants.c.id == bindparam("tenant_id"))
         .cte("above", recursive=True)
     )
     return start.union_all(
@@ -60,24 +65,43 @@ def below(tenant_ids: Select[Any]) -> CTE:
 
 def path_of(tx: Connection, tenant_id: int) -> list[Node]:
     """From the root down to the tenant."""
-    tree = above(tenant_id)
-    rows = tx.execute(
-        select(tenants.c.id, tenants.c.slug, tenants.c.name).join(tree, tree.c.id == tenants.c.id).order_by(tree.c.distance.desc())
-    )
-    return [Node(*row) for row in rows]
+    return [Node(*row) for row in tx.execute(_path(), {"tenant_id": tenant_id})]
+
+
+@cache
+def _path() -> Select[Any]:
+    tree = above()
+    return select(tenants.c.id, tenants.c.slug, tenants.c.name).join(tree, tree.c.id == tenants.c.id).order_by(tree.c.distance.desc())
 
 
 def find_tenant(tx: Connection, slug: str) -> Tenant | None:
-    row = tx.execute(select(tenants).where(tenants.c.slug == slug)).mappings().first()
+    row = tx.execute(_by_slug(), {"slug": slug}).mappings().first()
     return None if row is None else _tenant(row, path_of(tx, row["id"]))
+
+
+@cache
+def _by_slug() -> Select[Any]:
+    return select(tenants).where(tenants.c.slug == bindparam("slug"))
 
 
 def get_tenant(tx: Connection, slug: str) -> Tenant:
     """Raises NotFound."""
     found = find_tenant(tx, slug)
     if found is None:
-        raise NotFound(f"there is no tenant {shown(slug)}")
+        raise _no_tenant(slug)
     return found
+
+
+def get_tenant_id(tx: Connection, slug: str) -> int:
+    """Raises NotFound."""
+    row = tx.execute(_by_slug(), {"slug": slug}).first()
+    if row is None:
+        raise _no_tenant(slug)
+    return int(row.id)
+
+
+def _no_tenant(slug: str) -> NotFound:
+    return NotFound(f"there is no tenant {shown(slug)}")
 
 
 def _tenant(row: Any, path: Sequence[Node]) -> Tenant:
@@ -141,15 +165,20 @@ def roles_of(tx: Connection, user: str) -> dict[str, Role]:
 
 def roles_of_all(tx: Connection, users: Collection[str]) -> dict[str, dict[str, Role]]:
     """The same for many people at once."""
-    given = select(members.c.user, members.c.tenant_id.label("id"), members.c.role).where(members.c.user.in_(list(users)))
-    held = given.cte("held", recursive=True)
-    tree = held.union_all(select(held.c.user, tenants.c.id, held.c.role).where(tenants.c.parent_id == held.c.id))
     best: dict[str, dict[str, Role]] = {user: {} for user in users}
-    for user, slug, name in tx.execute(select(tree.c.user, tenants.c.slug, tree.c.role).join(tree, tree.c.id == tenants.c.id)):
+    for user, slug, name in tx.execute(_roles(), {"users": list(users)}):
         role = Role(name)
         if slug not in best[user] or role.rank > best[user][slug].rank:
             best[user][slug] = role
     return best
+
+
+@cache
+def _roles() -> Select[Any]:
+    given = select(members.c.user, members.c.tenant_id.label("id"), members.c.role)
+    held = given.where(members.c.user.in_(bindparam("users", expanding=True))).cte("held", recursive=True)
+    tree = held.union_all(select(held.c.user, tenants.c.id, held.c.role).where(tenants.c.parent_id == held.c.id))
+    return select(tree.c.user, tenants.c.slug, tree.c.role).join(tree, tree.c.id == tenants.c.id)
 
 
 def direct_tenants(tx: Connection, user: str) -> list[str]:
@@ -159,11 +188,16 @@ def direct_tenants(tx: Connection, user: str) -> list[str]:
 
 def direct_tenants_of_all(tx: Connection, users: Collection[str]) -> dict[str, list[str]]:
     """The same for many people at once."""
-    query = select(members.c.user, tenants.c.slug).join(tenants, tenants.c.id == members.c.tenant_id)
     found: dict[str, list[str]] = {user: [] for user in users}
-    for user, slug in tx.execute(query.where(members.c.user.in_(list(users))).order_by(members.c.added_at, tenants.c.id)):
+    for user, slug in tx.execute(_direct(), {"users": list(users)}):
         found[user].append(slug)
     return found
+
+
+@cache
+def _direct() -> Select[Any]:
+    query = select(members.c.user, tenants.c.slug).join(tenants, tenants.c.id == members.c.tenant_id)
+    return query.where(members.c.user.in_(bindparam("users", expanding=True))).order_by(members.c.added_at, tenants.c.id)
 
 
 def count_members(tx: Connection) -> dict[int, int]:
@@ -176,7 +210,7 @@ def count_members(tx: Connection) -> dict[int, int]:
 
 def members_of(tx: Connection, tenant: Tenant) -> list[Member]:
     """Everybody with a role in the tenant; of several the strongest, with where it was given."""
-    tree = above(tenant.id)
+    tree = above()
     query = (
         select(members.c.user, members.c.role, tenants.c.slug, tree.c.distance)
         .join(tree, tree.c.id == members.c.tenant_id)
@@ -184,7 +218,7 @@ def members_of(tx: Connection, tenant: Tenant) -> list[Member]:
         .order_by(tree.c.distance)
     )
     best: dict[str, Member] = {}
-    for user, role, slug, distance in tx.execute(query):
+    for user, role, slug, distance in tx.execute(query, {"tenant_id": tenant.id}):
         member = Member(user, Role(role), slug if distance else None)
         if user not in best or member.role.rank > best[user].role.rank:
             best[user] = member
@@ -210,21 +244,26 @@ def delete_memberships(tx: Connection, user: str) -> None:
 
 def profiles_of(tx: Connection, slugs: Iterable[str]) -> dict[str, list[str]]:
     """Tenant slug → names of the profiles assigned to it or to a tenant above it."""
-    start = select(tenants.c.id, tenants.c.id.label("top")).where(tenants.c.slug.in_(list(slugs))).cte("chain", recursive=True)
+    found: dict[str, list[str]] = {}
+    for slug, profile in tx.execute(_profiles(), {"slugs": list(slugs)}):
+        names = found.setdefault(slug, [])
+        if profile not in names:
+            names.append(profile)
+    return found
+
+
+@cache
+def _profiles() -> Select[Any]:
+    chosen = select(tenants.c.id, tenants.c.id.label("top")).where(tenants.c.slug.in_(bindparam("slugs", expanding=True)))
+    start = chosen.cte("chain", recursive=True)
     chain = start.union_all(select(tenants.c.parent_id, start.c.top).where((tenants.c.id == start.c.id) & tenants.c.parent_id.is_not(None)))
     top = tenants.alias("top_tenant")
-    query = (
+    return (
         select(top.c.slug, profile_assignments.c.profile)
         .join(chain, chain.c.top == top.c.id)
         .join(profile_assignments, profile_assignments.c.tenant_id == chain.c.id)
         .order_by(profile_assignments.c.profile)
     )
-    found: dict[str, list[str]] = {}
-    for slug, profile in tx.execute(query):
-        names = found.setdefault(slug, [])
-        if profile not in names:
-            names.append(profile)
-    return found
 
 
 def assigned_profiles(tx: Connection, tenant: Tenant) -> list[str]:
@@ -289,31 +328,39 @@ class QuotaRow:
 
 def quotas_for(tx: Connection, tenant_id: int, user: str) -> list[QuotaRow]:
     """Every quota that binds ``user`` in the tenant: of the tenant and of all above it. A row for the user beats a "*" row."""
-    tree = above(tenant_id)
-    query = (
-        select(quotas.c.tenant_id, tenants.c.slug, tenants.c.name, quotas.c.user, quotas.c.resource, quotas.c.limit, quotas.c.guaranteed)
-        .join(tree, tree.c.id == quotas.c.tenant_id)
-        .join(tenants, tenants.c.id == quotas.c.tenant_id)
-        .where(or_(quotas.c.user == "", quotas.c.user == "*", quotas.c.user == user))
-        .order_by(tree.c.distance, quotas.c.user, quotas.c.resource)
-    )
-    rows = [QuotaRow(*row) for row in tx.execute(query)]
+    rows = [QuotaRow(*row) for row in tx.execute(_quotas(), {"tenant_id": tenant_id, "user": user})]
     own = {(r.tenant_id, r.resource) for r in rows if r.user == user and user}
     return [r for r in rows if r.user != "*" or (r.tenant_id, r.resource) not in own]
 
 
+@cache
+def _quotas() -> Select[Any]:
+    tree = above()
+    return (
+        select(quotas.c.tenant_id, tenants.c.slug, tenants.c.name, quotas.c.user, quotas.c.resource, quotas.c.limit, quotas.c.guaranteed)
+        .join(tree, tree.c.id == quotas.c.tenant_id)
+        .join(tenants, tenants.c.id == quotas.c.tenant_id)
+        .where(or_(quotas.c.user == "", quotas.c.user == "*", quotas.c.user == bindparam("user")))
+        .order_by(tree.c.distance, quotas.c.user, quotas.c.resource)
+    )
+
+
 def used(tx: Connection, tenant_id: int, user: str, resource: str) -> float:
     """What is held of a resource in the tenant and everything below it, by one user or ("") by all."""
-    tree = below(select(tenants.c.id).where(tenants.c.id == tenant_id))
+    values = {"tenant_id": tenant_id, "resource": resource} | ({"user": user} if user else {})
+    return float(tx.execute(_used(bool(user)), values).scalar_one())
+
+
+@cache
+def _used(by_one: bool) -> Select[Any]:
+    tree = below(select(tenants.c.id).where(tenants.c.id == bindparam("tenant_id")))
     query = (
         select(func.coalesce(func.sum(reservation_amounts.c.amount), 0.0))
         .join(reservations, reservations.c.id == reservation_amounts.c.reservation_id)
         .join(tree, tree.c.id == reservations.c.tenant_id)
-        .where((reservations.c.state == HELD) & (reservation_amounts.c.resource == resource))
+        .where((reservations.c.state == HELD) & (reservation_amounts.c.resource == bindparam("resource")))
     )
-    if user:
-        query = query.where(reservations.c.user == user)
-    return float(tx.execute(query).scalar_one())
+    return query.where(reservations.c.user == bindparam("user")) if by_one else query
 
 
 # ---- reservations
@@ -334,15 +381,29 @@ def insert_reservation(
     tx: Connection, kind: str, noun_id: str, user: str, tenant_id: int, flavor: str, replicas: int, amounts: Amounts, at: datetime
 ) -> int:
     values = {"kind": kind, "noun_id": noun_id, "user": user, "tenant_id": tenant_id, "flavor": flavor, "replicas": replicas}
-    done = tx.execute(insert(reservations).values(**values, amounts=dict(amounts), state=WAITING, asked_at=at))
-    return new_id(done)
+    return new_id(tx.execute(_new(), values | {"amounts": dict(amounts), "state": WAITING, "asked_at": at}))
+
+
+@cache
+def _new() -> Insert:
+    return insert(reservations)
 
 
 def hold(tx: Connection, reservation: Reservation, at: datetime) -> None:
-    tx.execute(update(reservations).where(reservations.c.id == reservation.id).values(state=HELD, held_at=at))
+    tx.execute(_change(), {"reservation": reservation.id, "state": HELD, "held_at": at})
     if reservation.amounts:
         rows = [{"reservation_id": reservation.id, "resource": name, "amount": amount} for name, amount in reservation.amounts.items()]
-        tx.execute(insert(reservation_amounts), rows)
+        tx.execute(_hold_amounts(), rows)
+
+
+@cache
+def _change() -> Update:
+    return update(reservations).where(reservations.c.id == bindparam("reservation"))
+
+
+@cache
+def _hold_amounts() -> Insert:
+    return insert(reservation_amounts)
 
 
 def release_open(tx: Connection, kind: str, noun_id: str, at: datetime) -> bool:
@@ -350,7 +411,7 @@ def release_open(tx: Connection, kind: str, noun_id: str, at: datetime) -> bool:
     found = find_open(tx, kind, noun_id)
     if found is None:
         return False
-    tx.execute(update(reservations).where(reservations.c.id == found.id).values(state=RELEASED, released_at=at))
+    tx.execute(_change(), {"reservation": found.id, "state": RELEASED, "released_at": at})
     tx.execute(delete(reservation_amounts).where(reservation_amounts.c.reservation_id == found.id))
     return True
 
@@ -361,16 +422,24 @@ def find_open(tx: Connection, kind: str, noun_id: str) -> Reservation | None:
 
 def open_reservations(tx: Connection, kind: str, noun_ids: Collection[str]) -> list[Reservation]:
     """At most one each, in no order."""
-    query = select(reservations).where(
-        (reservations.c.kind == kind) & reservations.c.noun_id.in_(list(noun_ids)) & (reservations.c.state != RELEASED)
-    )
-    return [_reservation(row) for row in tx.execute(query).mappings()]
+    values = {"kind": kind, "noun_ids": list(noun_ids)}
+    return [_reservation(row) for row in tx.execute(_open(), values).mappings()]
+
+
+@cache
+def _open() -> Select[Any]:
+    one_of = reservations.c.noun_id.in_(bindparam("noun_ids", expanding=True))
+    return select(reservations).where((reservations.c.kind == bindparam("kind")) & one_of & (reservations.c.state != RELEASED))
 
 
 def waiting_reservations(tx: Connection) -> list[Reservation]:
     """The queue in the order of admission; clocks of several processes would not agree on who came first."""
-    query = select(reservations).where(reservations.c.state == WAITING).order_by(reservations.c.id)
-    return [_reservation(row) for row in tx.execute(query).mappings()]
+    return [_reservation(row) for row in tx.execute(_waiting()).mappings()]
+
+
+@cache
+def _waiting() -> Select[Any]:
+    return select(reservations).where(reservations.c.state == WAITING).order_by(reservations.c.id)
 
 
 def _reservation(row: Any) -> Reservation:

@@ -1,4 +1,4 @@
-"""From a bearer token to the person behind it, asked at the hub and remembered for a short time."""
+"""From a bearer token to the person behind it: asked at the hub, or one of the platform's own; remembered for a short time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import httpx
 
 from ltai_hub.domain.tenants import Person
 from ltai_hub.errors import Denied, NotLoggedIn, Unavailable
+from ltai_hub.trust import certificates
 
 REMEMBER_SECONDS = 60.0
 FORGET_UNKNOWN_SECONDS = 5.0
@@ -29,14 +31,23 @@ class Caller(Person):
         return bool(self.scopes & {"access:services", f"access:services!service={service}"})
 
 
+class OwnTokens(Protocol):
+    """Tokens the hub does not know (``ltai_hub.web.workload_tokens``)."""
+
+    def is_one(self, token: str) -> bool: ...
+
+    def caller(self, token: str) -> Caller | None: ...
+
+
 class TokenResolver:
-    """Asks the hub who a token belongs to; answers are kept ≤ 60 s, keyed by the token's hash.
+    """Asks who a token belongs to; answers are kept ≤ 60 s, keyed by the token's hash.
 
     Revoked tokens therefore work for up to a minute more. Simultaneous questions for one token are asked once.
     """
 
-    def __init__(self, hub_api_url: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._client = httpx.AsyncClient(base_url=hub_api_url.rstrip("/"), timeout=15)
+    def __init__(self, hub_api_url: str, own: OwnTokens, clock: Callable[[], float] = time.monotonic) -> None:
+        self._own = own
+        self._client = httpx.AsyncClient(base_url=hub_api_url.rstrip("/"), timeout=15, verify=certificates())
         self._clock = clock
         self._known: dict[str, tuple[float, Caller | None]] = {}
         self._asking: dict[str, asyncio.Task[Caller | None]] = {}
@@ -60,17 +71,23 @@ class TokenResolver:
         return await asyncio.shield(task)
 
     async def _ask(self, key: str, token: str) -> Caller | None:
+        if self._own.is_one(token):
+            caller = await asyncio.to_thread(self._own.caller, token)
+        else:
+            caller = await self._ask_hub(token)
+        if len(self._known) >= LARGEST_MEMORY:
+            self._known.clear()
+        self._known[key] = (self._clock() + (REMEMBER_SECONDS if caller else FORGET_UNKNOWN_SECONDS), caller)
+        return caller
+
+    async def _ask_hub(self, token: str) -> Caller | None:
         try:
             reply = await self._client.get("/user", headers={"Authorization": f"token {token}"})
         except httpx.HTTPError as error:
             raise Unavailable(f"the hub does not answer ({error.__class__.__name__}); try again in a moment") from error
         if reply.status_code >= 500:
             raise Unavailable(f"the hub answered {reply.status_code}; try again in a moment")
-        caller = make_caller(reply.json(), token) if reply.status_code == 200 else None
-        if len(self._known) >= LARGEST_MEMORY:
-            self._known.clear()
-        self._known[key] = (self._clock() + (REMEMBER_SECONDS if caller else FORGET_UNKNOWN_SECONDS), caller)
-        return caller
+        return make_caller(reply.json(), token) if reply.status_code == 200 else None
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -6,7 +6,6 @@ REST API: https://mlflow.org/docs/latest/rest-api.html
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import httpx
 
 from ltai_hub.errors import BadInput, Conflict, NotFound, Problem, Unavailable
 from ltai_hub.settings import Settings
+from ltai_hub.trust import certificates
 
 PREFIX = "/services/models/mlflow"
 WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
@@ -47,7 +47,9 @@ class MlflowServer:
 
     def transport(self) -> httpx.AsyncHTTPTransport:
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
-        return httpx.AsyncHTTPTransport(uds=None if self.socket == NO_SOCKET else str(self.socket), retries=1, limits=limits)
+        return httpx.AsyncHTTPTransport(
+            uds=None if self.socket == NO_SOCKET else str(self.socket), retries=1, limits=limits, verify=certificates()
+        )
 
 
 def mlflow_server(settings: Settings) -> MlflowServer:
@@ -230,12 +232,3 @@ def make_tracking(settings: Settings) -> Tracking:
 
 
 _SHARED: dict[MlflowServer, Tracking] = {}
-
-
-async def first(*calls: Any) -> list[Any]:
-    """Several conversations at once; the first error wins and the others are waited for."""
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return list(results)

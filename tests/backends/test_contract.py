@@ -111,6 +111,13 @@ async def test_a_program_that_fails_has_failed_with_its_exit_code(place: Place) 
     assert (seen.phase, seen.exit_code, seen.reason) == (Phase.FAILED, 3, "exit code 3")
 
 
+async def test_what_was_started_is_found_by_its_name_although_nobody_noted_it(place: Place) -> None:
+    workload = place.workload(SAYS_HELLO)
+    assert await place.backend.find(workload.kind, workload.name, workload.tenant) is None
+    state = await place.backend.start(workload)
+    assert await place.backend.find(workload.kind, workload.name, workload.tenant) == state
+
+
 async def test_starting_the_same_name_again_starts_nothing_new(place: Place) -> None:
     workload = place.workload(SAYS_HELLO)
     first = await place.backend.start(workload)
@@ -217,8 +224,10 @@ async def test_accelerators_are_handed_out_exclusively(place: Place) -> None:
     seen = [await until(place.backend, state, Phase.RUNNING) for state in (first, second)]
     third = place.workload(RUNS, accelerators=1)
     if isinstance(place.backend, HasQueue):
-        waiting = await until(place.backend, await place.backend.start(third), Phase.QUEUED)
+        left = await place.backend.start(third)
+        waiting = await until(place.backend, left, Phase.QUEUED)
         assert waiting.reason
+        assert await until_only_waits(place.backend, [left, first]) == [True, False]
     else:
         assert {one.devices for one in seen} == {("0",), ("1",)}
         with pytest.raises(NoCapacity, match="0 of 2 free"):
@@ -227,6 +236,15 @@ async def test_accelerators_are_handed_out_exclusively(place: Place) -> None:
     await until_ended(place.backend, first)
     running = await until(place.backend, await start_when_free(place, third), Phase.RUNNING)
     assert running.devices == seen[0].devices
+
+
+async def until_only_waits(backend: HasQueue, states: list[dict[str, object]]) -> list[bool]:
+    """Of the first; in doubt, for example a moment after it was started, the answer is no."""
+    for _ in range(100):
+        if (found := await backend.only_wait(states))[0]:
+            break
+        await asyncio.sleep(0.1)
+    return found
 
 
 async def start_when_free(place: Place, workload: Workload) -> dict[str, object]:

@@ -7,12 +7,16 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import endpoints, footprint, jobs, spawning, tenants
+from tests.bench import endpoints, footprint, jobs, pods, queueing, spawning, tenants
 from tests.bench.figures import Figure, keep, table
 
 FIGURES: dict[str, Callable[[Path], list[Figure]]] = {
     "P1": spawning.click,
     "P2": spawning.many_at_once,
+    "P3": pods.overhead,
+    "P3b": pods.page,
+    "P4": queueing.admitted,
+    "P5k": queueing.waiting,
     "P6": endpoints.requests,
     "P7": jobs.first_line,
     "P10": footprint.start_and_memory,

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import httpx
@@ -54,6 +55,66 @@ def stock_hub(folder: Path, node: str) -> Iterator[str]:
     with running(command, folder / "stock.log", env):
         wait_for(f"http://127.0.0.1:{port}/hub/health")
         yield f"http://127.0.0.1:{port}"
+
+
+STOCK_PODS = """
+c = get_config()  # noqa
+c.JupyterHub.bind_url = "http://{address}:{port}"
+c.JupyterHub.hub_bind_url = "http://0.0.0.0:{hub_port}"
+c.JupyterHub.hub_connect_url = "http://{address}:{hub_port}"
+c.JupyterHub.db_url = "sqlite:///{folder}/jupyterhub.sqlite"
+c.JupyterHub.cookie_secret_file = "{folder}/cookie_secret"
+c.ConfigurableHTTPProxy.command = {proxy}
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{api_port}"
+c.ConfigurableHTTPProxy.pid_file = "{folder}/proxy.pid"
+c.JupyterHub.authenticator_class = "dummy"
+c.DummyAuthenticator.password = "stock"
+c.Authenticator.allow_all = True
+c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
+c.KubeSpawner.namespace = "{namespace}"
+c.KubeSpawner.image = "{image}"
+c.KubeSpawner.uid = 1000
+c.KubeSpawner.fs_gid = 100
+# as large as ours, and with a home too
+c.KubeSpawner.cpu_guarantee = c.KubeSpawner.cpu_limit = {cpu}
+c.KubeSpawner.mem_guarantee = c.KubeSpawner.mem_limit = "512M"
+c.KubeSpawner.storage_pvc_ensure = True
+c.KubeSpawner.storage_capacity = "1Gi"
+c.KubeSpawner.volumes = [{{"name": "home", "persistentVolumeClaim": {{"claimName": "{{pvc_name}}"}}}}]
+c.KubeSpawner.volume_mounts = [{{"name": "home", "mountPath": "/home/jovyan"}}]
+c.KubeSpawner.working_dir = "/home/jovyan"
+c.KubeSpawner.environment = {{"HOME": "/home/jovyan"}}
+c.Spawner.default_url = "/lab"
+c.Spawner.http_timeout = 120
+c.Spawner.start_timeout = 300
+c.JupyterHub.log_level = "WARN"
+"""
+
+
+@dataclass(frozen=True)
+class PodHub:
+    """``address`` of this machine as pods reach it."""
+
+    folder: Path
+    node: str
+    address: str
+    namespace: str
+    image: str
+    cpu: float
+
+
+@contextmanager
+def stock_pods(hub: PodHub) -> Iterator[str]:
+    """JupyterHub as it comes, with KubeSpawner as it comes; yields its address. The namespace is made and removed by the caller."""
+    hub.folder.mkdir(parents=True)
+    port, hub_port, api_port = free_port(), free_port(), free_port()
+    proxy = [hub.node, str(PACKAGE / "_web" / "proxy" / "lib" / "chp.mjs")]
+    config = hub.folder / "jupyterhub_config.py"
+    config.write_text(STOCK_PODS.format(**asdict(hub), port=port, hub_port=hub_port, api_port=api_port, proxy=proxy))
+    env = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    with running([sys.executable, "-m", "jupyterhub", "-f", str(config)], hub.folder / "stock.log", env, hub.folder):
+        wait_for(f"http://{hub.address}:{port}/hub/health")
+        yield f"http://{hub.address}:{port}"
 
 
 @contextmanager

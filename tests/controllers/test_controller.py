@@ -54,3 +54,18 @@ async def test_a_poke_during_a_pass_is_not_lost() -> None:
     await next_pass(controller)
     await next_pass(controller)
     task.cancel()
+
+
+class TakesItsTime(Counts):
+    async def pass_once(self) -> None:
+        await super().pass_once()
+        self.poke()
+        await asyncio.sleep(0.1)
+
+
+async def test_a_long_pass_leaves_as_much_time_to_others_however_often_it_is_poked() -> None:
+    controller = TakesItsTime()
+    task = asyncio.create_task(controller.run())
+    await asyncio.sleep(1)
+    task.cancel()
+    assert 2 <= controller.passes <= 6

@@ -3,10 +3,12 @@ from __future__ import annotations
 import multiprocessing
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select, update
 
 from ltai_hub.db.engine import Database
 from ltai_hub.db.tables import tenants
+from ltai_hub.errors import Unavailable
 from tests.factories import a_database, a_tenant
 
 PROCESSES, ROUNDS = 6, 100
@@ -61,3 +63,12 @@ def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
         pass
     with database.reading() as tx:
         assert tx.execute(select(tenants.c.slug)).all() == []
+
+
+def test_of_a_server_that_does_not_answer_people_are_told_no_address() -> None:
+    pytest.importorskip("psycopg")
+    database = Database("postgresql+psycopg://ltai@127.0.0.1:1/platform")
+    for way in (database.reading, database.transaction):
+        with pytest.raises(Unavailable, match=r"^the platform's database does not answer; try again in a moment") as caught, way():
+            pass
+        assert "127.0.0.1" not in caught.value.message

@@ -135,9 +135,16 @@ def fill_and_free(running: RunningPlatform, ballast: Path) -> None:
     run = http.get(f"{MLFLOW}/runs/get", params={"run_id": client.jobs.get(trains)["run_id"]}).json()["run"]["info"]
 
     made: list[dict[str, httpx.Response]] = []
-    for _ in range(4):  # what was free inside the databases' own files is used up too
+
+    def nothing_is_under_way() -> bool:
         fill(ballast)
         made.append(ask_for_everything(http, run))
+        return "is pending" not in made[-1]["environment"].text
+
+    for _ in range(4):  # what was free inside the databases' own files is used up too
+        nothing_is_under_way()
+    # an environment that was begun while there was room may still be ending
+    wait_for(nothing_is_under_way)
     for name in ("job", "environment", "tag", "run", "file"):
         answer = made[-1][name]
         assert (answer.status_code, len(sentence(answer)) > 10) == (503, True), (name, answer.text)

@@ -9,8 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.faults.test_kill import wait_for
-from tests.fixtures import RunningPlatform, start_platform
-from tests.hub.test_faults import borrow_images
+from tests.fixtures import RunningPlatform
 
 pytestmark = [pytest.mark.hub, pytest.mark.browser]
 NASTY = "<script>window.broken=1</script><img src=x onerror=window.broken=1>'\"`${window.broken=1}{{7*7}} 训练 😀 \u202eabc"
@@ -18,20 +17,9 @@ ADMIN = "admin"
 
 
 @pytest.fixture(scope="module")
-def platform(platform: RunningPlatform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    """An instance of its own: what is named here would be in the way of other tests."""
-    data = tmp_path_factory.mktemp("names") / "data"
-    data.mkdir()
-    borrow_images(platform, data)
-    running = start_platform(data, "--demo", "--simulated-gpus", "2")
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def nasty(platform: RunningPlatform) -> int:
-    """Everything of student4 that has a name has this one; returns the job's number."""
-    with platform.client("student4") as student, platform.client(ADMIN) as admin:
+def nasty(own: RunningPlatform) -> Iterator[int]:
+    """Everything of student4 that has a name has this one, until the end; gives the job's number."""
+    with own.client("student4") as student, own.client(ADMIN) as admin:
 
         def make(client: Any, method: str, path: str, **body: Any) -> Any:
             reply = client.request(method, f"/services/{path}", json=body)
@@ -45,8 +33,10 @@ def nasty(platform: RunningPlatform) -> int:
         make(student, "POST", "models/api/v1/models", job=job["id"], name=NASTY.replace("/", "\\"))
         made = make(student, "POST", "serving/api/v1/endpoints", name=NASTY, model=NASTY.replace("/", "\\"), version="1")
         assert made["address"].startswith("/endpoints/ml-101/script-window")
-        make(student, "POST", "environments/api/v1/environments", name=NASTY[:100], profile="digits")
-        return int(job["id"])
+        environment = make(student, "POST", "environments/api/v1/environments", name=NASTY[:100], profile="digits")
+        yield int(job["id"])
+        for path in (f"serving/api/v1/endpoints/{made['id']}", f"environments/api/v1/environments/{environment['id']}"):
+            student.delete(f"/services/{path}").raise_for_status()
 
 
 def signed_in(chromium: Browser, platform: RunningPlatform, name: str) -> Page:
@@ -60,8 +50,8 @@ def signed_in(chromium: Browser, platform: RunningPlatform, name: str) -> Page:
 
 
 @pytest.mark.parametrize("who", ["student4", ADMIN])
-def test_a_script_in_a_name_is_shown_and_not_run(chromium: Browser, platform: RunningPlatform, nasty: int, who: str) -> None:
-    page = signed_in(chromium, platform, who)
+def test_a_script_in_a_name_is_shown_and_not_run(chromium: Browser, own: RunningPlatform, nasty: int, who: str) -> None:
+    page = signed_in(chromium, own, who)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     paths = ["/hub/home", "/hub/spawn", "/hub/token", "/services/console/", f"/services/console/jobs/{nasty}"]

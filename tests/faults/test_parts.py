@@ -19,23 +19,12 @@ import pytest
 from ltai_hub.backends.local.records import all_records
 from ltai_hub.service import COLLECT, calm_collector
 from tests.faults.test_kill import wait_for
-from tests.fixtures import RunningPlatform, start_platform
-from tests.hub.test_faults import borrow_images
+from tests.fixtures import RunningPlatform
 
 pytestmark = pytest.mark.hub
 JOBS = "/services/training/api/v1/jobs"
 # ends when the file of that name is there
 WAITS = "import os, time, sys\nprint('begun', flush=True)\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.1)\nprint('done')"
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory, platform: RunningPlatform) -> Iterator[RunningPlatform]:
-    data = tmp_path_factory.mktemp("parts") / "data"
-    data.mkdir()
-    borrow_images(platform, data)
-    running = start_platform(data, "--demo", "--simulated-gpus", "2")
-    yield running
-    running.stop(signal.SIGINT)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +81,7 @@ def finish(own: RunningPlatform, student: httpx.Client, name: str, number: int) 
 
 
 def test_services_killed_in_the_middle_of_submits_leave_nothing_half_done(own: RunningPlatform, student: httpx.Client) -> None:
+    earlier, _ = rows(own.data)
     running = begin(student, "before")
 
     def submit(number: int) -> int | None:
@@ -110,7 +100,7 @@ def test_services_killed_in_the_middle_of_submits_leave_nothing_half_done(own: R
     jobs, reserved = rows(own.data)
     assert set(accepted) <= jobs
     assert reserved == Counter(jobs), "a job without its reservation, or a reservation without its job"
-    for number in sorted(jobs - {running}):
+    for number in sorted(jobs - earlier - {running}):
         wait_for(lambda number=number: phase(student, number) == "succeeded")  # type: ignore[misc]
     finish(own, student, "before", running)
     assert open_ones(own.data) == []

@@ -128,7 +128,7 @@ def make_endpoint(number: int) -> Json:
     phase = ["running", "stopped", "queued", "starting", "failed"][number % 5]
     return {
         "id": 7 + number, "name": ODD[number % 5], "slug": "digits", "user": "student1", "tenant": "ml-101", "model": "digits", "version": "3",
-        "image": "scikit-learn", "flavor": "small", "instances": 2, "ready_instances": 2 if phase == "running" else 0, "phase": phase,
+        "image": "scikit-learn", "flavor": "small", "instances": 2, "most_instances": 4 if number % 5 == 1 else None, "ready_instances": 2 if phase == "running" else 0, "phase": phase,
         "reason": "instance 1 ended with exit code 1: the model needs skops" if phase == "failed" else "", "address": "/endpoints/ml-101/digits",
         "infer_url": "/endpoints/ml-101/digits/v2/models/digits/infer", "queue_position": 1 if phase == "queued" else None, "max_seconds": 7200,
         "stops_at": at(minutes=-66) if phase == "running" else None, "created_at": at(hours=1), "started_at": at(minutes=54) if phase == "running" else None,
@@ -230,8 +230,10 @@ class FakeServices:
             "catalog/flavors": lambda: listed(FLAVORS),
             "catalog/images": lambda: listed(IMAGES),
             "catalog/profiles": lambda: listed(PROFILES if self.rows else []),
+            "serving/scaling": lambda: {"available": bool(self.rows), "reason": ""},
+            "training/spread": lambda: {"most_nodes": 1024, "clusters": ["east"]} if self.rows else {"most_nodes": 1, "clusters": []},
             "monitor/overview": self.overview,
-            "monitor/nodes": lambda: listed([self.node()]),
+            "monitor/nodes": lambda: listed([self.node(), self.node_of_a_cluster()]),
             "billing/bills": self.bill,
             "billing/prices": lambda: listed([{"flavor": "gpu", "price_micro_per_hour": 4_800_000, "currency": "CNY", "valid_from": at(days=20)}] if self.rows else []),
         }  # fmt: skip
@@ -304,7 +306,13 @@ class FakeServices:
             "Memory limits are checked by the platform every second, because this machine gives it no cgroups; start it under systemd to have them enforced."
         ]
         return {"name": "this machine", **share, "accelerators": [make_gpu("0"), make_gpu("1")],
-                "isolation": {"mode": "namespaces", "network": "private", "limits": "watched", "missing": missing}}  # fmt: skip
+                "isolation": {"mode": "namespaces", "network": "private", "limits": "watched", "missing": missing},
+                "allocated": False, "devices": {}, "ready": True, "reason": ""}  # fmt: skip
+
+    def node_of_a_cluster(self) -> Json:
+        share = {"cpu": {"used": 60.5, "total": 64}, "memory": {"used": 200 * GIB, "total": 512 * GIB}, "disk": {"used": 0, "total": 0}}
+        return {"name": "worker-7", **share, "accelerators": [], "isolation": None, "allocated": True,
+                "devices": {"nvidia.com/gpu": {"used": 6, "total": 8}}, "ready": False, "reason": "Kubelet stopped posting node status."}  # fmt: skip
 
     def bill(self) -> Json:
         lines = LINES if self.rows else []

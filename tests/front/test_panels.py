@@ -58,7 +58,7 @@ def console(browser: Browser, fake: tuple[str, FakeServices]) -> Iterator[Consol
     ServiceHandler.written.clear()
     context = browser.new_context(viewport={"width": 1024, "height": 800}, locale="en-US")
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)
     yield Console(base, services, page)
     context.close()
 
@@ -90,7 +90,7 @@ def test_a_name_with_markup_is_shown_as_it_is(console: Console) -> None:
 def test_a_job_is_submitted_as_typed(console: Console) -> None:
     page = console.open("jobs/new")
     page.get_by_label("Command").fill("python train.py --note 'two words'")
-    page.get_by_label("Folder").fill("digits")
+    page.get_by_label("Folder", exact=True).fill("digits")
     page.get_by_text("More", exact=True).click()
     page.get_by_label("Environment variables").fill("EPOCHS=10\nNAME=a=b")
     page.get_by_role("button", name="Submit").click()
@@ -107,12 +107,34 @@ def test_a_job_is_submitted_as_typed(console: Console) -> None:
     }
 
 
+def test_a_job_for_several_nodes_in_whichever_cluster_has_room(console: Console, tmp_path: Path) -> None:
+    (tmp_path / "program.zip").write_bytes(b"PK")
+    page = console.open("jobs/new")
+    page.get_by_label("Nodes").fill("2")
+    page.get_by_label("Anywhere").check()
+    expect(page.get_by_text("here or in east")).to_be_visible()
+    page.locator("input[type=file]").set_input_files(tmp_path / "program.zip")
+    page.get_by_role("button", name="Submit").click()
+    page.wait_for_url("**/jobs/*?tab=log")
+    _, _, body = written()
+    assert {name: body[name] for name in ("nodes", "anywhere", "folder")} == {"nodes": 2, "anywhere": True, "folder": "UEs="}
+
+
+def test_on_one_machine_a_job_has_no_choice_of_nodes_and_clusters(console: Console) -> None:
+    console.services.rows = 0
+    page = console.open("jobs/new")
+    expect(page.get_by_label("Command")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    for label in ("Nodes", "Anywhere"):
+        expect(page.get_by_label(label)).to_have_count(0)
+
+
 def test_what_the_service_says_about_a_field_stands_beside_it(console: Console) -> None:
     page = console.open("jobs/new")
-    page.get_by_label("Folder").fill("nowhere")
+    page.get_by_label("Folder", exact=True).fill("nowhere")
     page.get_by_role("button", name="Submit").click()
     expect(page.get_by_role("alert")).to_have_text("there is no folder nowhere in your home")
-    expect(page.get_by_label("Folder")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Folder", exact=True)).to_have_attribute("aria-invalid", "true")
 
 
 def test_a_refusal_is_the_services_sentence_with_its_request_id_and_retry(console: Console) -> None:
@@ -213,6 +235,16 @@ def test_the_bar_of_the_hub_opens_panels_without_a_reload(console: Console) -> N
     assert page.evaluate("window.stayed") is True
     page.go_back()
     expect(page.locator("main h1")).to_have_text("Jobs")
+
+
+def test_a_clusters_machine_that_is_lost_says_so_beside_what_its_pods_have(console: Console) -> None:
+    page = console.open("admin/nodes")
+    expect(page.locator(".lt-card", has_text="this machine").get_by_text("simulated").first).to_be_visible()
+    card = page.locator(".lt-card", has_text="worker-7")
+    for text in ("not ready", "Kubelet stopped posting node status.", "Allocated to pods", "nvidia.com/gpu", "6 / 8"):
+        expect(card.get_by_text(text, exact=True)).to_be_visible()
+    expect(card.get_by_text("Isolation of users")).to_have_count(0)
+    expect(card.get_by_text("Disk", exact=True)).to_have_count(0)
 
 
 def test_chinese_is_chosen_by_the_browser(browser: Browser, fake: tuple[str, FakeServices]) -> None:

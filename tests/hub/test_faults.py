@@ -29,6 +29,7 @@ from ltai_hub.environments import store
 from ltai_hub.environments.store import Environment
 from ltai_hub.paths import DataFolder
 from ltai_hub.units import utc_now
+from tests.bench.peers import wait_for
 from tests.fixtures import Browser, RunningPlatform, free_port, launch, start_platform
 from tests.hub.kernel import run_code
 
@@ -196,9 +197,21 @@ def test_a_start_cut_off_by_kill_minus_nine_is_ended(own: Own) -> None:
 
 def test_a_part_that_dies_comes_back(own: Own) -> None:
     for name in ("ltai_hub.local.child hub", "chp.mjs"):
-        (pid,) = [int(line.split()[0]) for line in children_of(process_of(own.now).pid) if name in line]
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid_of(own.now, name), signal.SIGKILL)
         wait_for_sign_in(own.now)
+
+
+def test_a_hub_that_says_it_is_ready_has_given_every_route(own: Own) -> None:
+    for name in ("chp.mjs", "ltai_hub.local.child hub"):
+        os.kill(pid_of(own.now, name), signal.SIGKILL)
+    wait_for(f"{own.now.url}/hub/ready")
+    # what the hub says without a route: the address does not exist
+    assert httpx.get(f"{own.now.url}/services/tenancy/api/v1/me").status_code == 401
+
+
+def pid_of(running: RunningPlatform, name: str) -> int:
+    (pid,) = [int(line.split()[0]) for line in children_of(process_of(running).pid) if name in line]
+    return pid
 
 
 def test_ctrl_c_leaves_nothing_and_everything_is_there_again(own: Own) -> None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from jupyterhub.handlers.base import BaseHandler
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import OperationalError
+from tornado import web
 
 from ltai_hub.domain.workloads import Phase
 from ltai_hub.environments.store import Environment
+from ltai_hub.errors import Unavailable
 from ltai_hub.hub.choice import Wish
+from ltai_hub.hub.mixin import PlatformSpawner
+from ltai_hub.hub.outage import DatabaseWatch, tell_of_outages
 from ltai_hub.hub.records import Records
 from ltai_hub.metering import store as metering
 from tests.factories import a_person, at
@@ -54,3 +64,48 @@ def test_an_end_that_was_seen_is_its_own(records: Records) -> None:
     replace(records, clock=lambda: at(40)).note_seen(row.id)
     records.move(row.id, Phase.STOPPED, "stopped", at=at(50))
     assert charged(records) == [(0, 50)]
+
+
+async def test_what_happens_while_the_database_is_away_is_written_down_after(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ltai_hub.hub.mixin.RECORD_SECONDS", 0.01)
+    row, away = running(records), ["the database does not answer"] * 2
+
+    def move(*what: Any) -> Environment:
+        if away:
+            raise Unavailable(away.pop())
+        return records.move(*what)
+
+    spawner = SimpleNamespace(
+        environment_id=row.id, backend_state=None, records=SimpleNamespace(move=move), log=logging.getLogger(), _log_name="sam"
+    )
+    await PlatformSpawner.record(cast("PlatformSpawner", spawner), Phase.STOPPED, "stopped", at(50))
+    assert charged(records) == [(0, 50)]
+
+
+async def test_when_the_database_is_back_the_hub_begins_anew_once(tmp_path: Path) -> None:
+    engine, begun = create_engine("sqlite://"), list[bool]()
+    watch = DatabaseWatch(engine, lambda: begun.append(True))
+    await watch.look()
+    event.listen(engine, "engine_connect", fail := lambda _: (_ for _ in ()).throw(OperationalError("", {}, Exception())))
+    await watch.look()
+    await watch.look()
+    assert begun == []
+    event.remove(engine, "engine_connect", fail)
+    await watch.look()
+    await watch.look()
+    assert begun == [True]
+
+
+async def test_while_the_database_is_away_nobody_is_taken_for_a_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look_up(_handler: object) -> None:
+        raise OperationalError("", {}, Exception("refused"))
+
+    monkeypatch.setattr(BaseHandler, "get_current_user", look_up)
+    monkeypatch.setattr(BaseHandler, "_resolve_roles_and_scopes", BaseHandler._resolve_roles_and_scopes)
+    tell_of_outages()
+    handler: Any = SimpleNamespace(db=SimpleNamespace(rollback=lambda: None), log=logging.getLogger())
+    handler.get_current_user = lambda: BaseHandler.get_current_user(handler)
+    handler._resolve_roles_and_scopes = lambda: BaseHandler._resolve_roles_and_scopes(handler)
+    with pytest.raises(web.HTTPError, match="database does not answer") as caught:
+        await BaseHandler.prepare(handler)
+    assert caught.value.status_code == 503

@@ -142,10 +142,12 @@ class ClusterHub:
 
 
 @contextmanager
-def a_cluster_hub(folder: Path, instance: str, shares: Sequence[TenantShare], cpu: float = 0.4) -> Iterator[ClusterHub]:
-    """``cpu`` of the flavor small. Everything is gone afterwards."""
+def a_cluster_hub(
+    folder: Path, instance: str, shares: Sequence[TenantShare], cpu: float = 0.4, catalog: Path | None = None
+) -> Iterator[ClusterHub]:
+    """``cpu`` of the flavor small, where no other catalogue is given. Everything is gone afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
-    catalog = make_catalog(folder / "catalog", cpu)
+    catalog = catalog or make_catalog(folder / "catalog", cpu)
     hub = make_hub(folder, catalog, instance)
     make_school(folder, hub.passwords)
     asyncio.run(mirror_tenants(hub, catalog, shares))
@@ -238,7 +240,9 @@ async def mirror_tenants(hub: ClusterHub, catalog: Path, shares: Sequence[Tenant
 
 
 def node_address() -> str:
-    return kubectl("get", "nodes", "-o", "jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}").split()[0]
+    """Of a node that is no simulation: its network is the pods'."""
+    address = "jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}"
+    return kubectl("get", "nodes", "-l", "type!=kwok", "-o", address).split()[0]
 
 
 def remove_everything(instance: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -14,13 +15,14 @@ from ltai_hub.backends.kubernetes.api import NODE
 from ltai_hub.backends.kubernetes.backend import KubernetesBackend
 from ltai_hub.backends.kubernetes.names import ACCOUNT, INSTANCE, PRIORITIES, QUEUE, TENANT, priority_class, tenant_name
 from ltai_hub.domain.catalog import SIMULATED, Catalog, Flavor, KubernetesFlavor, Text
-from ltai_hub.domain.workloads import Kind, Resources
+from ltai_hub.domain.workloads import Kind, Resources, Workload
 from ltai_hub.settings import KubernetesSettings, Settings
 
 # Python, and nothing of ours
 PYTHON = os.environ.get("LTAI_TEST_PYTHON_IMAGE", "python:3.11-slim-bookworm")
 CARD, CARD_FLAVOR = "nvidia.com/gpu", "card"
 KUEUE = "kueue.x-k8s.io/v1beta2"
+numbers = itertools.count(1)
 
 
 def kubectl(*words: str, body: str | None = None, check: bool = True) -> str:
@@ -29,14 +31,29 @@ def kubectl(*words: str, body: str | None = None, check: bool = True) -> str:
     return done.stdout
 
 
+def a_workload(**wished: Any) -> Workload:
+    """Alice's; a job, if nothing else is wished."""
+    plain: dict[str, Any] = {
+        "name": f"job-{next(numbers)}-{os.getpid()}",
+        "kind": Kind.JOB,
+        "user": "alice",
+        "tenant": "demo",
+        "home": "/home/alice",
+        "cwd": "/home/alice",
+        "grace_seconds": 1,
+    }
+    return Workload(**{**plain, **wished})
+
+
 def objects(instance: str, tenant: str, cpu: str, memory: str, gpus: int) -> list[dict[str, Any]]:
     name = tenant_name(instance, tenant)
     labels = {INSTANCE: instance, TENANT: tenant}
     quotas = [{"name": "cpu", "nominalQuota": cpu}, {"name": "memory", "nominalQuota": memory}]
+    quotas += [{"name": "ephemeral-storage", "nominalQuota": "1Ti"}]
     cards = [{"name": "nvidia.com/gpu", "nominalQuota": gpus}]
     flavor, card = f"{instance}--default", f"{instance}--nvidia-gpu"
     groups = [
-        {"coveredResources": ["cpu", "memory"], "flavors": [{"name": flavor, "resources": quotas}]},
+        {"coveredResources": ["cpu", "memory", "ephemeral-storage"], "flavors": [{"name": flavor, "resources": quotas}]},
         {"coveredResources": ["nvidia.com/gpu"], "flavors": [{"name": card, "resources": cards}]},
     ]
     restricted = {"pod-security.kubernetes.io/enforce": "restricted"}

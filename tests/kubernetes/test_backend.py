@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,13 +18,12 @@ from ltai_hub.backends.kubernetes.backend import KubernetesBackend
 from ltai_hub.domain.workloads import Kind, Phase, Resources, Workload
 from ltai_hub.errors import TryLater
 from ltai_hub.settings import KubernetesSettings, Settings
-from tests.kubernetes.places import a_tenant_in_the_cluster, kubectl
+from tests.kubernetes.places import a_tenant_in_the_cluster, a_workload, kubectl
 from tests.kubernetes.ways import a_way_to_the_api_server
 
 # one of its own for each run, so that runs do not meet
 INSTANCE = f"kb-{os.getpid()}"
 MIB = 1 << 20
-numbers = itertools.count(1)
 ENDED = (Phase.SUCCEEDED, Phase.FAILED, Phase.GONE)
 
 RENDEZVOUS = """
@@ -65,19 +63,7 @@ class Place:
     image: str
 
     def workload(self, code: str, cpu: float = 0.05, memory: int = 96 * MIB, **kept: Any) -> Workload:
-        plain: dict[str, Any] = {
-            "name": f"job-{next(numbers)}-{os.getpid()}",
-            "kind": Kind.JOB,
-            "user": "alice",
-            "tenant": "demo",
-            "image": self.image,
-            "resources": Resources(cpu, memory),
-            "command": ("python", "-c", code),
-            "home": "/home/alice",
-            "cwd": "/home/alice",
-            "grace_seconds": 1,
-        }
-        return Workload(**{**plain, **kept})
+        return a_workload(**{"image": self.image, "resources": Resources(cpu, memory), "command": ("python", "-c", code), **kept})
 
     async def observe(self, state: State) -> Observed:
         (seen,) = await self.backend.observe([state])
@@ -292,7 +278,8 @@ async def test_while_the_api_server_is_away_nothing_is_lost(place: Place, tmp_pa
         await there.backend.close()
 
 
-async def test_what_was_stopped_leaves_the_cluster_in_time(place: Place) -> None:
+async def test_what_was_stopped_leaves_the_cluster_in_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ltai_hub.backends.kubernetes.backend.SWEEP_SECONDS", 0.0)
     place.backend.kubernetes = place.backend.kubernetes.model_copy(update={"kept_seconds": 1})
     stopped = await place.backend.start(place.workload("import time; time.sleep(100)"))
     await place.until(stopped, Phase.RUNNING)

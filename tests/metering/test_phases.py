@@ -58,6 +58,16 @@ def test_a_clock_set_back_never_bills_negative_time(tmp_path: Path) -> None:
         assert costs_of(tx, Kind.JOB, ["1"], at(200)) in ({}, {"1": 0})
 
 
+def test_what_was_charged_is_not_charged_again(tmp_path: Path) -> None:
+    with a_database(tmp_path).transaction() as tx:
+        a_school(tx)
+        change_phase(tx, JOB, Phase.STARTING, Phase.RUNNING, "", at(0))
+        change_phase(tx, JOB, Phase.RUNNING, Phase.STARTING, "its node is lost", at(40))
+        change_phase(tx, JOB, Phase.STARTING, Phase.RUNNING, "", at(0))
+        change_phase(tx, JOB, Phase.RUNNING, Phase.SUCCEEDED, "", at(50))
+        assert [(i.started_at, i.ended_at) for i in store.intervals(tx, NOW, FOREVER)] == [(at(0), at(40)), (at(40), at(50))]
+
+
 def test_scaling_ends_one_interval_and_begins_the_next(tmp_path: Path) -> None:
     with a_database(tmp_path).transaction() as tx:
         a_school(tx)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,33 @@ from ltai_hub.accounts.service import Accounts
 from ltai_hub.backends.fake import FakeBackend
 from ltai_hub.catalog import load_catalog
 from ltai_hub.db.engine import Database
+from ltai_hub.domain.catalog import Catalog
 from ltai_hub.errors import NotLoggedIn
-from ltai_hub.hubapi import HubApi, HubToken, ProxyApi
+from ltai_hub.hubapi import HubApi, ProxyApi
 from ltai_hub.service import Platform, ServiceSpec, build_app
 from ltai_hub.settings import Settings
 from ltai_hub.tenancy import store
 from ltai_hub.units import utc_now
 from ltai_hub.web.callers import Caller, TokenResolver
+from ltai_hub.web.workload_tokens import WorkloadTokens
 from tests.factories import a_database, a_school
+
+
+class NoTokens:
+    """The hub's are the only ones."""
+
+    def is_one(self, token: str) -> bool:
+        return False
+
+    def caller(self, token: str) -> Caller | None:
+        return None
 
 
 class NamesAsTokens(TokenResolver):
     """The token "sam" is sam's; "root" is a platform administrator; "limited-sam" may use no service but training."""
 
     def __init__(self) -> None:
-        super().__init__("http://hub.invalid")
+        super().__init__("http://hub.invalid", NoTokens())
 
     async def caller(self, token: str) -> Caller:
         if token == "wrong":
@@ -51,13 +64,6 @@ class QuietHub(HubApi):
 
     async def delete_server(self, user: str, server: str) -> None:
         self.asked.append(("delete", user, server))
-
-    async def make_token(self, user: str, scopes: list[str], note: str, expires_in: int) -> HubToken:
-        self.asked.append(("token", user, tuple(scopes)))
-        return HubToken(f"token-of-{user}", f"id-of-{user}")
-
-    async def revoke_token(self, user: str, token_id: str) -> None:
-        self.asked.append(("revoke", user, token_id))
 
     async def ensure_user(self, user: str) -> None:
         self.asked.append(("ensure", user))
@@ -87,11 +93,16 @@ class QuietProxy(ProxyApi):
         return dict(self.table)
 
 
+@cache
+def shipped_catalog() -> Catalog:
+    return load_catalog(Settings().catalog)
+
+
 def a_platform(folder: Path) -> Platform:
     """School, physics and ml with ada, tina, sam and sue (see ``a_school``); both demo profiles assigned to ml."""
-    settings = Settings(data=folder)
+    settings = Settings(data=folder, signing_key="5" * 64)
     database: Database = a_database(folder)
-    catalog = load_catalog(settings.catalog)
+    catalog = shipped_catalog()
     accounts = Accounts(database)
     with database.transaction() as tx:
         _, _, ml = a_school(tx)
@@ -107,6 +118,7 @@ def a_platform(folder: Path) -> Platform:
         proxy=QuietProxy(),
         catalog=catalog,
         resolver=NamesAsTokens(),
+        workload_tokens=WorkloadTokens(settings.signing_key, database),
         clock=utc_now,
     )
 

@@ -7,6 +7,7 @@ import pytest
 
 from ltai_hub.errors import NotLoggedIn, Unavailable
 from ltai_hub.web.callers import REMEMBER_SECONDS, TokenResolver, bearer_token, make_caller
+from tests.services.platform import NoTokens
 
 SAM = {"kind": "user", "name": "sam", "admin": False, "scopes": ["access:services", "read:users:name!user"]}
 
@@ -35,7 +36,7 @@ class Hub:
 
 
 def a_resolver(hub: Hub, clock: Clock) -> TokenResolver:
-    resolver = TokenResolver("http://hub/hub/api", clock)
+    resolver = TokenResolver("http://hub/hub/api", NoTokens(), clock)
     resolver._client = httpx.AsyncClient(base_url="http://hub/hub/api", transport=httpx.MockTransport(hub))
     return resolver
 

@@ -134,6 +134,21 @@ checksum/catalog: {{ include (print .Template.BasePath "/common/catalog.yaml") .
 {{- end }}
 {{- end }}
 
+{{- /* Those that speak to the other clusters: the one makes the tenants there, the other looks after jobs. */ -}}
+{{- define "ltai.clustersVolume" -}}
+{{- if and .Values.clusters.names (has .name (list "tenancy" "training")) }}
+- name: clusters
+  secret:
+    secretName: {{ required "clusters.names has clusters: name the Secret with their kubeconfigs in clusters.secret" .Values.clusters.secret }}
+{{- end }}
+{{- end }}
+
+{{- define "ltai.clustersMount" -}}
+{{- if and .Values.clusters.names (has .name (list "tenancy" "training")) }}
+- { name: clusters, mountPath: /etc/ltai/clusters, readOnly: true }
+{{- end }}
+{{- end }}
+
 {{- /* The rows of images.yaml as the platform sees them. */ -}}
 {{- define "ltai.labImages" -}}
 {{- $text := get .Values.catalog "images.yaml" | default (.Files.Get "catalog/images.yaml") }}

@@ -139,6 +139,12 @@ export interface Environment {
   currency?: string;
 }
 
+/** Over how many nodes a job can spread, and into which other clusters. */
+export interface Spread {
+  most_nodes: number;
+  clusters: string[];
+}
+
 export interface Job {
   id: number;
   name: string;
@@ -147,6 +153,8 @@ export interface Job {
   profile: string;
   image: string;
   flavor: string;
+  nodes?: number;
+  anywhere?: boolean;
   command: string[];
   cwd: string;
   phase: Phase;
@@ -223,6 +231,7 @@ export interface Endpoint {
   image: string;
   flavor: string;
   instances: number;
+  most_instances: number | null;
   ready_instances: number;
   phase: Phase;
   reason: string;
@@ -332,7 +341,13 @@ export interface Node {
   memory: Share;
   disk: Share;
   accelerators: Accelerator[];
-  isolation: { mode: string; network: string; limits: string | string[]; missing: string[] };
+  /** null for a cluster's node. */
+  isolation: { mode: string; network: string; limits: string | string[]; missing: string[] } | null;
+  /** A cluster's node: "used" is what its pods have asked for. */
+  allocated: boolean;
+  devices: Record<string, Share>;
+  ready: boolean;
+  reason: string;
 }
 
 export interface Overview {

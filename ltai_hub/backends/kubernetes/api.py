@@ -7,13 +7,13 @@ them costs more than the request itself when there are thousands of objects.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import orjson
 from kubernetes_asyncio import config
 from kubernetes_asyncio.client import Configuration
 from kubernetes_asyncio.client.rest import RESTClientObject
@@ -32,7 +32,7 @@ AGAIN_SECONDS = 3.0
 WATCH_SECONDS = 60
 PAGE = 500
 # a 403 that names one of these is a rule about the object, not a missing right
-RULES = ("admission webhook", "PodSecurity", "ValidatingAdmission")
+RULES = ("admission webhook", "PodSecurity", "ValidatingAdmission", "RuntimeClass")
 MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 
 
@@ -72,6 +72,7 @@ EVENT = Resource("", "v1", "events", "Event")
 CLAIM = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 SERVICE_ACCOUNT = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 DEPLOYMENT = Resource("apps", "v1", "deployments", "Deployment")
+AUTOSCALER = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 NETWORK_POLICY = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
 JOBSET = Resource("jobset.x-k8s.io", "v1alpha2", "jobsets", "JobSet")
@@ -80,6 +81,9 @@ CLUSTER_QUEUE = Resource("kueue.x-k8s.io", "v1beta2", "clusterqueues", "ClusterQ
 LOCAL_QUEUE = Resource("kueue.x-k8s.io", "v1beta2", "localqueues", "LocalQueue")
 COHORT = Resource("kueue.x-k8s.io", "v1beta2", "cohorts", "Cohort", namespaced=False)
 RESOURCE_FLAVOR = Resource("kueue.x-k8s.io", "v1beta2", "resourceflavors", "ResourceFlavor", namespaced=False)
+ADMISSION_CHECK = Resource("kueue.x-k8s.io", "v1beta2", "admissionchecks", "AdmissionCheck", namespaced=False)
+MULTIKUEUE_CONFIG = Resource("kueue.x-k8s.io", "v1beta2", "multikueueconfigs", "MultiKueueConfig", namespaced=False)
+MULTIKUEUE_CLUSTER = Resource("kueue.x-k8s.io", "v1beta2", "multikueueclusters", "MultiKueueCluster", namespaced=False)
 PRIORITY_CLASS = Resource("kueue.x-k8s.io", "v1beta2", "workloadpriorityclasses", "WorkloadPriorityClass", namespaced=False)
 
 
@@ -180,7 +184,7 @@ class Cluster:
                 async for chunk in response.content.iter_any():
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in lines:
-                        change = json.loads(line)
+                        change = orjson.loads(line)
                         if change["type"] == "ERROR":
                             raise TryLater(f"watching broke off: {change['object'].get('message', '')}", after=AGAIN_SECONDS)
                         yield change["type"], change["object"]
@@ -192,11 +196,13 @@ class Cluster:
     async def log(self, namespace: str, pod: str, container: str, follow: bool = False, since: str = "") -> AsyncIterator[bytes]:
         """What the container wrote, each line with its time (``loglines``); nothing when it has not begun or is gone.
 
-        ``since`` a time of such a line: from about there.
+        ``since`` a time of such a line: from about there. Raises TryLater when its node does not tell.
         """
         query = {"container": container, "follow": str(follow).lower(), "timestamps": "true", **({"sinceTime": since} if since else {})}
         response = await self._send("GET", f"{POD.path(namespace, pod)}/log", None, query, "application/json", None)
         try:
+            if response.status >= 500:
+                raise TryLater(f"the node of {pod} does not tell its log ({response.status})", after=AGAIN_SECONDS)
             if response.status >= 400:
                 return
             async for chunk in response.content.iter_any():
@@ -207,6 +213,10 @@ class Cluster:
             response.close()
 
     # ---- one request
+
+    async def has_group(self, group: str) -> bool:
+        """Whether the API server, or one behind it, has such an API group."""
+        return await self._ask("GET", f"/apis/{group}", absent_is_fine=True) is not None
 
     async def raw(
         self, method: str, path: str, body: Object | None = None, query: Mapping[str, str] | None = None, content: str = "application/json"
@@ -231,7 +241,7 @@ class Cluster:
                     raise TryLater(f"the cluster does not answer ({type(error).__name__}); it is tried again") from error
             else:
                 if response.status < 300:
-                    answer: Object = json.loads(data)
+                    answer: Object = orjson.loads(data)
                     return answer
                 if response.status == 404 and absent_is_fine:
                     return None
@@ -277,7 +287,7 @@ def make_problem(status: int, data: bytes) -> Problem:
 
 def _message(data: bytes) -> str:
     try:
-        return str(json.loads(data).get("message", ""))[:1000]
+        return str(orjson.loads(data).get("message", ""))[:1000]
     except (ValueError, AttributeError):
         return data[:200].decode(errors="replace")
 

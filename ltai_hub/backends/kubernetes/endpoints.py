@@ -16,6 +16,10 @@ DRAIN_SECONDS = 5
 ROUTED_SECONDS = 2
 
 
+# of the cpu a replica asked for: above it there are more of them, below it fewer
+BUSY_PERCENT = 80
+
+
 def endpoint_name(workload: str) -> str:
     return dns_name(workload, LONGEST)
 
@@ -60,6 +64,24 @@ def make_deployment(plan: Blueprint, name: str) -> Object:
                 "spec": spec,
             },
         },
+    }
+
+
+def make_autoscaler(deployment: Object, replicas: int, most: int) -> Object:
+    """Goes with its Deployment, which is one the API server has answered with."""
+    metadata = deployment["metadata"]
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"]}
+    busy = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": BUSY_PERCENT}}}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "labels": metadata["labels"],
+            "ownerReferences": [{**target, "uid": metadata["uid"]}],
+        },
+        "spec": {"scaleTargetRef": target, "minReplicas": replicas, "maxReplicas": most, "metrics": [busy]},
     }
 
 

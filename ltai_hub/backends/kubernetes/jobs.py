@@ -27,9 +27,14 @@ def job_name(workload: str) -> str:
     return dns_name(workload, LONGEST)
 
 
-def make_jobset(plan: Blueprint) -> Object:
+def inner_job(name: str) -> str:
+    """The Job that the JobSet makes of it."""
+    return f"{name}-{NODE}-0"
+
+
+def make_jobset(plan: Blueprint, name: str = "") -> Object:
     w = plan.workload
-    name = job_name(w.name)
+    name = name or job_name(w.name)
     spec = make_pod_spec(
         plan,
         rendezvous(name, w.replicas, max(w.resources.accelerator_count, 1)),
@@ -48,7 +53,8 @@ def make_jobset(plan: Blueprint) -> Object:
         "spec": {
             "suspend": True,
             "ttlSecondsAfterFinished": plan.settings.kept_seconds,
-            "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True},
+            # nobody looks for one that is alone: the API server is spared a Service, its Endpoints and its EndpointSlice
+            "network": {"enableDNSHostnames": w.replicas > 1, "publishNotReadyAddresses": True},
             "successPolicy": {"operator": "All", "targetReplicatedJobs": [NODE]},
             "failurePolicy": {
                 "maxRestarts": RESTARTS,
@@ -80,7 +86,14 @@ def make_job_spec(nodes: int, labels: dict[str, str], annotations: dict[str, str
 
 
 def hosts_of(name: str, nodes: int) -> list[str]:
-    return [f"{name}-{NODE}-0-{index}.{name}" for index in range(nodes)]
+    return [f"{name}-{NODE}-0-{index}.{name}" for index in range(nodes)] if nodes > 1 else ["localhost"]
+
+
+def variables_of(jobset: Object) -> dict[str, str]:
+    """Of its program, as they were asked for; the API server leaves an empty value out."""
+    (group,) = jobset["spec"]["replicatedJobs"]
+    containers = group["template"]["spec"]["template"]["spec"]["containers"]
+    return {one["name"]: one.get("value", "") for one in containers[0].get("env", []) if "valueFrom" not in one}
 
 
 def rendezvous(name: str, nodes: int, processes: int) -> list[Object]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -19,10 +19,13 @@ from typing import Any
 from ltai_hub.backends.base import TenantShare
 from ltai_hub.backends.kubernetes import pull_secrets
 from ltai_hub.backends.kubernetes.api import (
+    ADMISSION_CHECK,
     CLAIM,
     CLUSTER_QUEUE,
     COHORT,
     LOCAL_QUEUE,
+    MULTIKUEUE_CLUSTER,
+    MULTIKUEUE_CONFIG,
     NAMESPACE,
     NETWORK_POLICY,
     NODE,
@@ -36,7 +39,17 @@ from ltai_hub.backends.kubernetes.api import (
     Object,
     Resource,
 )
-from ltai_hub.backends.kubernetes.names import INSTANCE, REMOVED, TENANT, WORKLOAD, tenant_name
+from ltai_hub.backends.kubernetes.multikueue import NOTED as KUBECONFIG
+from ltai_hub.backends.kubernetes.multikueue import (
+    Others,
+    far_wishes,
+    make_note,
+    make_secret,
+    spread_wishes,
+    version_of,
+)
+from ltai_hub.backends.kubernetes.names import INSTANCE, REMOVED, TENANT, WORKLOAD, cluster_name, tenant_name
+from ltai_hub.backends.kubernetes.names import MIRRORED as FAR
 from ltai_hub.backends.kubernetes.supply import kinds_there, supply_of
 from ltai_hub.backends.kubernetes.tenants import Tree, Wish, key_of, make_held_queue, make_wishes
 from ltai_hub.domain.catalog import Catalog
@@ -51,6 +64,9 @@ MIRRORED = (
     ROLE_BINDING,
     SERVICE_ACCOUNT,
     CLUSTER_QUEUE,
+    ADMISSION_CHECK,
+    MULTIKUEUE_CONFIG,
+    MULTIKUEUE_CLUSTER,
     COHORT,
     RESOURCE_FLAVOR,
     PRIORITY_CLASS,
@@ -62,6 +78,7 @@ GIVE_UP_AFTER = 10
 # as the API server refuses a change of them, the object is made anew
 FIXED = {LOCAL_QUEUE.kind: ("spec", "clusterQueue"), ROLE_BINDING.kind: ("roleRef",)}
 VISIBILITY = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta2.visibility.kueue.x-k8s.io"
+HERE_ALONE = Others()
 log = logging.getLogger("ltai.kubernetes")
 
 Key = tuple[str, str, str]
@@ -101,28 +118,43 @@ class Found:
 
 @dataclass(frozen=True)
 class Plan:
-    """``troubles``: tenant → why nothing can be done for it now."""
+    """``troubles``: tenant → why nothing can be done for it now; "cluster NAME" beside the tenants."""
 
     steps: Sequence[Step]
     troubles: Mapping[str, str] = field(default_factory=dict)
 
 
-async def mirror(cluster: Cluster, settings: KubernetesSettings, catalog: Catalog, shares: Sequence[TenantShare]) -> dict[str, str]:
+async def mirror(
+    cluster: Cluster, settings: KubernetesSettings, catalog: Catalog, shares: Sequence[TenantShare], others: Others = HERE_ALONE
+) -> dict[str, str]:
     """Tenant → what is in the way; "" for what concerns all. Raises TryLater when the cluster does not answer at all."""
     found = await look(cluster, settings, shares)
-    plan = await asyncio.to_thread(make_plan, settings, catalog, shares, found, utc_now())
+    plan = await asyncio.to_thread(make_plan, settings, catalog, shares, found, utc_now(), others)
+    return await carry_out(plan, cluster, settings)
+
+
+async def mirror_far(
+    cluster: Cluster, settings: KubernetesSettings, catalog: Catalog, shares: Sequence[TenantShare], found: Found
+) -> dict[str, str]:
+    """The same in another cluster, where jobs may run and nothing else."""
+    plan = await asyncio.to_thread(make_plan, settings, catalog, [replace(one, guaranteed={}) for one in shares], found, utc_now(), None)
+    return await carry_out(plan, cluster, settings)
+
+
+async def carry_out(plan: Plan, cluster: Cluster, settings: KubernetesSettings) -> dict[str, str]:
     act = Act(cluster, settings.instance)
     for stage in stages(plan.steps):
         await act.all(stage)
     return {**plan.troubles, **act.troubles}
 
 
-async def look(cluster: Cluster, settings: KubernetesSettings, shares: Sequence[TenantShare]) -> Found:
-    ours = f"{INSTANCE}={settings.instance},!{WORKLOAD}"
+async def look(cluster: Cluster, settings: KubernetesSettings, shares: Sequence[TenantShare], home: Cluster | None = None) -> Found:
+    """``home``: the platform's own cluster, where this is another one."""
+    ours = f"{INSTANCE}={settings.instance},!{WORKLOAD},{'' if home else '!'}{FAR}"
     nodes, *lists = await asyncio.gather(cluster.list(NODE), *(cluster.list(resource, labels=ours) for resource in MIRRORED))
     objects = {key_of(resource, body): (resource, body) for resource, bodies in zip(MIRRORED, lists, strict=True) for body in bodies}
     kept = await _kept(cluster, lists[MIRRORED.index(NAMESPACE)], {share.tenant for share in shares})
-    return Found(objects, nodes, kept, *await _secrets(cluster, settings))
+    return Found(objects, nodes, kept, *await _secrets(home or cluster, settings))
 
 
 async def _secrets(cluster: Cluster, settings: KubernetesSettings) -> tuple[Sequence[Object], str]:
@@ -159,10 +191,19 @@ async def can_delete_namespaces(cluster: Cluster) -> bool:
 # ---- what to do (pure)
 
 
-def make_plan(settings: KubernetesSettings, catalog: Catalog, shares: Sequence[TenantShare], found: Found, now: datetime) -> Plan:
+def make_plan(
+    settings: KubernetesSettings,
+    catalog: Catalog,
+    shares: Sequence[TenantShare],
+    found: Found,
+    now: datetime,
+    others: Others | None = HERE_ALONE,
+) -> Plan:
+    """``others``: the other clusters; None where this is one of them."""
     supply, there = supply_of(found.nodes, catalog, settings), kinds_there(found.nodes, catalog, settings)
     tree = Tree(settings, catalog, shares, supply, there)
-    wishes = {wish.key: wish for wish in [*make_wishes(tree), *kept_wishes(tree, found, now)]}
+    own = far_wishes(tree) if others is None else [*make_wishes(tree), *spread_wishes(settings, catalog, shares, others)]
+    wishes = {wish.key: wish for wish in [*own, *kept_wishes(tree, found, now)]}
     ending = {key for key, (_, body) in found.objects.items() if is_ending(body)}
     steps, troubles = [], tree.broken_promises()
     for key, wish in wishes.items():
@@ -173,11 +214,12 @@ def make_plan(settings: KubernetesSettings, catalog: Catalog, shares: Sequence[T
             steps.append(Step(Verb.CREATE, wish.resource, wish.body, wish.tenant))
         elif differs(body, wish.body):
             steps.append(Step(_verb(wish, body), wish.resource, wish.body, wish.tenant))
-        elif wish.resource is CLUSTER_QUEUE and (trouble := inactive(body)):
+        elif wish.resource is CLUSTER_QUEUE and not has_check(wish.body) and (trouble := inactive(body)):
             troubles[wish.tenant] = trouble
     if found.missing:
         troubles[""] = found.missing
     steps += secret_steps(settings, shares, found)
+    steps += kubeconfig_steps(settings, others or HERE_ALONE, found)
     if shares:  # a platform that knows no tenant at all is more likely to have lost its memory
         steps += [Step(Verb.DELETE, resource, body) for resource, body in superfluous(found, wishes)]
     # what lies in a namespace that is being deleted is made when it is there again
@@ -193,6 +235,19 @@ def secret_steps(settings: KubernetesSettings, shares: Sequence[TenantShare], fo
             for body in pull_secrets.make_copies(settings, found.secrets, name):
                 yield Step(Verb.APPLY, SECRET, body, share.tenant)
             yield Step(Verb.PATCH, NAMESPACE, pull_secrets.make_note(name, version), share.tenant)
+
+
+def kubeconfig_steps(settings: KubernetesSettings, others: Others, found: Found) -> Iterable[Step]:
+    """Kueue's own copies: made when they are not those noted, removed with the cluster."""
+    wished = {cluster_name(settings.instance, one): (one, kubeconfig) for one, kubeconfig in others.kubeconfigs.items()}
+    there = {key[2]: body for key, (resource, body) in found.objects.items() if resource is MULTIKUEUE_CLUSTER}
+    for name, (one, kubeconfig) in wished.items():
+        noted = there.get(name, {}).get("metadata", {}).get("annotations", {}).get(KUBECONFIG)
+        if kubeconfig and noted != version_of(kubeconfig):
+            yield Step(Verb.APPLY, SECRET, make_secret(settings, one, kubeconfig), f"cluster {one}")
+            yield Step(Verb.PATCH, MULTIKUEUE_CLUSTER, make_note(name, kubeconfig), f"cluster {one}")
+    for name in there.keys() - wished.keys():
+        yield Step(Verb.DELETE, SECRET, {"metadata": {"name": name, "namespace": settings.kueue_namespace}})
 
 
 def kept_wishes(tree: Tree, found: Found, now: datetime) -> list[Wish]:
@@ -262,6 +317,11 @@ def same(there: Any, wished: Any) -> bool:
     return there == wished or (not there and not wished)
 
 
+def has_check(queue: Object) -> bool:
+    """Another cluster that does not answer is told once for all, and to those whose jobs are there."""
+    return "admissionChecksStrategy" in queue["spec"]
+
+
 def inactive(queue: Object) -> str:
     active = next((one for one in queue.get("status", {}).get("conditions", []) if one["type"] == "Active"), None)
     if active is None or active["status"] == "True":
@@ -274,7 +334,8 @@ def stages(steps: Sequence[Step]) -> list[list[Step]]:
     make = [step for step in steps if step.verb not in (Verb.DELETE, Verb.PATCH)]
     first, second = ([step for step in make if step.resource.namespaced is inside] for inside in (False, True))
     notes = [step for step in steps if step.verb is Verb.PATCH]
-    return [first, second, notes, *([s for s in steps if s.verb is Verb.DELETE and s.resource is resource] for resource in MIRRORED)]
+    removals = ([s for s in steps if s.verb is Verb.DELETE and s.resource is resource] for resource in (*MIRRORED, SECRET))
+    return [first, second, notes, *removals]
 
 
 # ---- doing it

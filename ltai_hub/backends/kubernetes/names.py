@@ -20,6 +20,10 @@ REMOVED = f"{DOMAIN}/removed"
 ACCELERATOR = f"{DOMAIN}/accelerator"
 # the one LocalQueue of a tenant's namespace
 QUEUE = "main"
+# the LocalQueue of jobs that Kueue hands to another cluster; there it is the way into the tenant's own queue
+SPREAD = "spread"
+# on what this platform made in another cluster, so that an installation there of the same name takes it for nothing of its own
+MIRRORED = f"{DOMAIN}/mirrored"
 # volumes of a tenant's namespace
 COURSES = "courses"
 ACCOUNT = "workload"
@@ -50,6 +54,16 @@ def root_cohort(instance: str) -> str:
 def flavor_name(instance: str, kind: str = "default") -> str:
     """Of the ResourceFlavor of a kind of accelerator; "default" is that of processors and memory."""
     return dns_name(f"{instance}--{kind}")
+
+
+def clusters_name(instance: str) -> str:
+    """Of Kueue's AdmissionCheck and MultiKueueConfig."""
+    return f"{instance}--clusters"
+
+
+def cluster_name(instance: str, cluster: str) -> str:
+    """Of Kueue's MultiKueueCluster, and of the Secret with its kubeconfig."""
+    return f"{instance}--{cluster}"
 
 
 def accelerator_toleration(kind: str) -> dict[str, str]:

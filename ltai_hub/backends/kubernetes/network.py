@@ -39,6 +39,12 @@ def make_policy(settings: KubernetesSettings, namespace: str, labels: Mapping[st
     return _policy("tenant", namespace, labels, {}, ingress, egress)
 
 
+def make_far_policy(settings: KubernetesSettings, namespace: str, labels: Mapping[str, str]) -> Object:
+    """Of a tenant in another cluster: names, and what is outside of it; the platform is outside too."""
+    dns = {"ports": [_port(DNS_PORT, "UDP"), _port(DNS_PORT)]}
+    return _policy("tenant", namespace, labels, {}, [], [dns, *outside(settings)])
+
+
 def make_gang_policy(jobset: Object) -> Object:
     """Lets the pods of one job find one another, and nobody else among them. It goes with its JobSet."""
     metadata = jobset["metadata"]

@@ -1,9 +1,9 @@
-"""Objects of the cluster → what the seam says of a workload. Pure."""
+"""Objects of the cluster → what the seam says of a workload. Pure, where the time is given."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ltai_hub.backends.base import Observed
@@ -12,26 +12,38 @@ from ltai_hub.backends.kubernetes.pods import MAIN
 from ltai_hub.backends.kubernetes.queue import WAITS, Standing
 from ltai_hub.backends.kubernetes.times import earliest, latest, moment
 from ltai_hub.domain.workloads import Phase
-from ltai_hub.units import format_bytes, parse_bytes
+from ltai_hub.units import format_bytes, parse_bytes, utc_now
 
 STOPPED = "ltai.dev/stopped"
 # a replica of an endpoint that failed so often is not going to answer
 MOST_RESTARTS = 3
 NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
+# after its grace a pod is gone within a moment, unless nobody is there to end it
+LOST_AFTER = timedelta(seconds=30)
+# an admitted job has pods within a moment, unless the cluster refuses to make them
+PODS_AFTER = timedelta(seconds=5)
+NOT_MADE = "the cluster does not make its pod: "
+NODE_LOST = "its node does not answer any more; it begins again on another one as soon as the cluster has given that node up"
 VANISHED = Observed(Phase.GONE, "the cluster knows nothing of it any more")
 
 
 # ---- jobs
 
 
-def observe_job(jobset: Object | None, pods: Sequence[Object], standing: Standing) -> Observed:
+def observe_job(
+    jobset: Object | None, pods: Sequence[Object], standing: Standing, now: datetime | None = None, refused: str = ""
+) -> Observed:
+    """``refused``: why the cluster does not even make its pods."""
     if jobset is None or "deletionTimestamp" in jobset["metadata"]:
         return VANISHED
-    started = earliest(*(started_at(pod) for pod in pods))
+    lost = [at for pod in pods if (at := lost_since(pod, now or utc_now()))]
+    started = earliest(*(started_at(pod) for pod in pods if is_alive(pod) or terminated(pod)))
     terminal = jobset.get("status", {}).get("terminalState")
     stopped = moment(jobset["metadata"].get("annotations", {}).get(STOPPED))
     if terminal == "Completed":
         return Observed(Phase.SUCCEEDED, "", 0, started, _job_end(jobset, pods))
+    if stopped and lost:
+        return Observed(Phase.FAILED, "stopped", 143, started, min(lost))
     if stopped and (terminal or not any(is_alive(pod) for pod in pods)):
         return Observed(Phase.FAILED, "stopped", 143, started, latest(stopped, *(ended_at(pod) for pod in pods)))
     if terminal:
@@ -39,15 +51,37 @@ def observe_job(jobset: Object | None, pods: Sequence[Object], standing: Standin
         return Observed(Phase.FAILED, reason or job_reason(jobset), code, started, _job_end(jobset, pods))
     if jobset["spec"].get("suspend"):
         return Observed(Phase.QUEUED, standing.reason, None, None, standing.evicted_at, position=standing.position)
+    if lost:
+        # the others of a gang cannot go on without it
+        return Observed(Phase.STARTING, NODE_LOST, None, None, min(lost))
     if started is None:
-        return Observed(Phase.STARTING, why_not_started(pods))
+        return Observed(Phase.STARTING, why_not_started(pods) or refused)
     return Observed(Phase.RUNNING, "", None, started)
+
+
+def is_without_pods(jobset: Object, pods: Sequence[Object], now: datetime) -> bool:
+    """Though it has had its turn for a while."""
+    if pods or jobset["spec"].get("suspend") or jobset.get("status", {}).get("terminalState"):
+        return False
+    resumed = [c for c in jobset.get("status", {}).get("conditions", []) if c["type"] == "Suspended" and c["status"] == "False"]
+    began = moment(resumed[0].get("lastTransitionTime") if resumed else jobset["metadata"]["creationTimestamp"])
+    return began is not None and now - began > PODS_AFTER
+
+
+def refusals(events: Iterable[Object]) -> dict[str, str]:
+    """Owner of pods that the cluster refused to make → why."""
+    return {event["involvedObject"]["name"]: NOT_MADE + str(event.get("message", "")) for event in events}
 
 
 def _job_end(jobset: Object, pods: Sequence[Object]) -> datetime | None:
     conditions = jobset.get("status", {}).get("conditions", [])
     said = [moment(c["lastTransitionTime"]) for c in conditions if c["type"] in ("Completed", "Failed") and c["status"] == "True"]
-    return latest(*(ended_at(pod) for pod in pods)) or latest(*said)
+    return latest(*(ended_at(pod) or _given_up_at(pod) for pod in pods)) or latest(*said)
+
+
+def _given_up_at(pod: Object) -> datetime | None:
+    """Of one that the cluster has written off with its node: when it last heard of it."""
+    return None if is_alive(pod) else since(pod, "Ready", "False")
 
 
 def job_reason(jobset: Object) -> str:
@@ -72,12 +106,18 @@ def observe_endpoint(deployment: Object | None, pods: Sequence[Object], standing
     if status.get("availableReplicas", 0):
         addresses = (address,) if address else ()
         return Observed(Phase.RUNNING, why_not_started(pods), None, started, addresses=addresses, ready=ready_replicas(deployment))
+    silent = since(deployment, "Available", "False")
     if pods and all(is_gated(pod) for pod in pods):
-        return Observed(Phase.QUEUED, standing.reason, position=standing.position)
+        return Observed(Phase.QUEUED, standing.reason, ended_at=silent, position=standing.position)
     if any(restarts(pod) >= MOST_RESTARTS for pod in pods):
         code, reason = why_failed(pods)
         return Observed(Phase.FAILED, reason, code, started, latest(*(ended_at(pod) for pod in pods)))
-    return Observed(Phase.STARTING, why_not_started(pods), None, started)
+    return Observed(Phase.STARTING, why_not_started(pods) or _refusal(deployment), None, started, silent)
+
+
+def _refusal(deployment: Object) -> str:
+    conditions = deployment.get("status", {}).get("conditions", [])
+    return next((NOT_MADE + str(c.get("message", "")) for c in conditions if c["type"] == "ReplicaFailure" and c["status"] == "True"), "")
 
 
 def ready_replicas(deployment: Object) -> int:
@@ -123,6 +163,20 @@ def restarts(pod: Object) -> int:
 
 def is_alive(pod: Object) -> bool:
     return pod.get("status", {}).get("phase") in ("Pending", "Running", "Unknown")
+
+
+def lost_since(pod: Object, now: datetime) -> datetime | None:
+    """When its node stopped answering, of one that should have ended long ago and is there still."""
+    leaves = moment(pod["metadata"].get("deletionTimestamp"))
+    if leaves is None or now - leaves <= LOST_AFTER or not is_alive(pod):
+        return None
+    return earliest(since(pod, "Ready", "False"), leaves)
+
+
+def since(found: Object, kind: str, status: str) -> datetime | None:
+    """Since when the condition has had that status; None when it has another one now."""
+    fitting = [c for c in found.get("status", {}).get("conditions", []) if c["type"] == kind and c["status"] == status]
+    return moment(fitting[0].get("lastTransitionTime")) if fitting else None
 
 
 def is_gated(pod: Object) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,7 +17,7 @@ from ltai_hub.errors import Problem
 JOB_UID = "kueue.x-k8s.io/job-uid"
 VISIBILITY = "/apis/visibility.kueue.x-k8s.io/v1beta2/namespaces/{}/localqueues/{}/pendingworkloads"
 MOST = 10_000
-FRESH_SECONDS = 1.0
+FRESH_SECONDS, FRESH_TIMES, FRESH_MOST = 1.0, 5, 5.0
 WAITS = "waiting in the queue of its tenant"
 
 
@@ -34,37 +35,52 @@ class Queue:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._places: dict[str, tuple[float, dict[str, int] | None]] = {}
+        # until when they are good
+        self._places: dict[tuple[str, str], tuple[float, dict[str, int] | None]] = {}
+        self._asking: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def standings(
-        self, namespace: str, uids: Sequence[str], workloads: Sequence[Object] | None = None, owners: Sequence[Object] = ()
+        self,
+        namespace: str,
+        uids: Sequence[str],
+        workloads: Sequence[Object] | None = None,
+        owners: Callable[[], Sequence[Object]] = list,
+        queue: str = QUEUE,
     ) -> dict[str, Standing]:
         """Owner's uid → where it stands.
 
-        ``workloads``: all of the namespace, where they are known already; else each is asked for. ``owners``: everything that waits.
+        ``workloads``: all of the namespace, where they are known already; else each is asked for. ``owners``: everything that waits,
+        asked for only when Kueue has not come to one of them yet.
         """
         if not uids:
             return {}
-        told = await self._told(namespace)
+        told = await self._told(namespace, queue)
         if workloads is None:
             listed = await asyncio.gather(*(self._cluster.list(WORKLOAD, namespace, {JOB_UID: uid}) for uid in uids))
             workloads = [workload for one in listed for workload in one]
         by_owner = {owner_of(workload): workload for workload in workloads}
-        places = dict(told) if told is not None else places_by_age(workloads)
-        places = places | places_behind(places, [owner for owner in owners if owner["metadata"]["uid"] not in by_owner])
+        places = told if told is not None else places_by_age(workloads)
+        if any(uid not in places and uid not in by_owner for uid in uids):
+            places = places | places_behind(places, [owner for owner in owners() if owner["metadata"]["uid"] not in by_owner])
         return {uid: make_standing(by_owner.get(uid), places.get(uid)) for uid in uids}
 
-    async def _told(self, namespace: str) -> dict[str, int] | None:
+    async def _told(self, namespace: str, queue: str) -> dict[str, int] | None:
         """None when Kueue's visibility API is away."""
-        at, known = self._places.get(namespace, (0.0, None))
-        if time.monotonic() - at < FRESH_SECONDS:
-            return known
-        try:
-            places = places_of(await self._cluster.raw("GET", VISIBILITY.format(namespace, QUEUE), query={"limit": str(MOST)}))
-        except Problem:
-            places = None
-        self._places[namespace] = (time.monotonic(), places)
-        return places
+        key = (namespace, queue)
+        # many who ask at once wait for one answer
+        async with self._asking[key]:
+            until, known = self._places.get(key, (0.0, None))
+            began = time.monotonic()
+            if began < until:
+                return known
+            try:
+                places = places_of(await self._cluster.raw("GET", VISIBILITY.format(namespace, queue), query={"limit": str(MOST)}))
+            except Problem:
+                places = None
+            now = time.monotonic()
+            # thousands of places take Kueue and us a while: the longer it takes, the seldomer it is asked
+            self._places[key] = (now + min(max(FRESH_SECONDS, FRESH_TIMES * (now - began)), FRESH_MOST), places)
+            return places
 
 
 def places_of(answer: Object) -> dict[str, int]:

@@ -55,6 +55,7 @@ from ltai_hub.domain.workloads import Kind
 from ltai_hub.settings import KubernetesSettings
 
 Quota = Callable[[str], Object]
+Inside = Callable[[KubernetesSettings, TenantShare], "list[Wish]"]
 DEFAULT = "default"
 # every pod has a limit of it, and Kueue admits only what its queue covers; the platform counts storage itself
 STORAGE = "ephemeral-storage"
@@ -99,6 +100,19 @@ class Tree:
     shares: Sequence[TenantShare]
     capacity: Mapping[str, float] = field(default_factory=dict)
     there: frozenset[str] = frozenset()
+    # of the tree of what other clusters have: ends the names of its queues and cohorts and tells its flavors apart
+    suffix: str = ""
+
+    def queue(self, tenant: str) -> str:
+        """Name of the tenant's ClusterQueue and Cohort."""
+        return tenant_name(self.settings.instance, tenant + self.suffix)
+
+    @property
+    def root(self) -> str:
+        return f"{self.settings.instance}{self.suffix}" if self.suffix else root_cohort(self.settings.instance)
+
+    def flavor(self, kind: str = DEFAULT) -> str:
+        return flavor_name(f"{self.settings.instance}{self.suffix}", kind)
 
     @cached_property
     def kinds(self) -> dict[str, KubernetesFlavor]:
@@ -153,17 +167,23 @@ class Tree:
         return found
 
 
-def make_wishes(tree: Tree) -> list[Wish]:
-    """Everything that should be there, those first that others need."""
+def make_wishes(tree: Tree, inside: Inside | None = None) -> list[Wish]:
+    """Everything that should be there, those first that others need. ``inside``: what a tenant's namespace has."""
     settings = tree.settings
     return [
         *(Wish(PRIORITY_CLASS, make_priority(settings.instance, kind)) for kind in Kind),
+        *queue_wishes(tree),
+        *(Wish(NAMESPACE, make_namespace(settings, share), share.tenant) for share in tree.shares),
+        *(wish for share in tree.shares for wish in (inside or inside_namespace)(settings, share)),
+    ]
+
+
+def queue_wishes(tree: Tree) -> list[Wish]:
+    return [
         *(Wish(RESOURCE_FLAVOR, body) for body in make_flavors(tree)),
         Wish(COHORT, make_root(tree)),
         *(Wish(COHORT, make_cohort(tree, share), share.tenant) for share in tree.shares if share.tenant in tree.parents),
         *(Wish(CLUSTER_QUEUE, make_queue(tree, share), share.tenant) for share in tree.shares),
-        *(Wish(NAMESPACE, make_namespace(settings, share), share.tenant) for share in tree.shares),
-        *(wish for share in tree.shares for wish in inside_namespace(settings, share)),
     ]
 
 
@@ -171,32 +191,40 @@ def inside_namespace(settings: KubernetesSettings, share: TenantShare) -> list[W
     namespace = tenant_name(settings.instance, share.tenant)
     labels = tenant_labels(settings, share.tenant)
     objects: list[tuple[Resource, Object]] = [
-        (SERVICE_ACCOUNT, {"metadata": _metadata(ACCOUNT, labels, namespace), "automountServiceAccountToken": False}),
+        (SERVICE_ACCOUNT, make_account(namespace, labels)),
         *((ROLE_BINDING, make_binding(settings, namespace, labels, account)) for account in ("hub", "services")),
         (NETWORK_POLICY, make_policy(settings, namespace, labels)),
-        (LOCAL_QUEUE, {"metadata": _metadata(QUEUE, labels, namespace), "spec": {"clusterQueue": namespace}}),
+        (LOCAL_QUEUE, make_local_queue(QUEUE, namespace, labels, namespace)),
     ]
     return [Wish(resource, body, share.tenant) for resource, body in objects]
+
+
+def make_account(namespace: str, labels: Mapping[str, str]) -> Object:
+    return {"metadata": make_metadata(ACCOUNT, labels, namespace), "automountServiceAccountToken": False}
+
+
+def make_local_queue(name: str, namespace: str, labels: Mapping[str, str], queue: str) -> Object:
+    return {"metadata": make_metadata(name, labels, namespace), "spec": {"clusterQueue": queue}}
 
 
 # ---- what all share
 
 
 def make_priority(instance: str, kind: Kind) -> Object:
-    return {"metadata": _metadata(priority_class(instance, kind), installation_labels(instance)), "value": VALUES[kind]}
+    return {"metadata": make_metadata(priority_class(instance, kind), installation_labels(instance)), "value": VALUES[kind]}
 
 
 def make_flavors(tree: Tree) -> list[Object]:
     instance = tree.settings.instance
     labels = installation_labels(instance)
-    plain: Object = {"metadata": _metadata(flavor_name(instance), labels), "spec": {"nodeLabels": {}, "nodeTaints": [], "tolerations": []}}
-    return [plain, *(_kind_flavor(instance, labels, kind, row) for kind, row in tree.kinds.items())]
+    plain: Object = {"metadata": make_metadata(tree.flavor(), labels), "spec": {"nodeLabels": {}, "nodeTaints": [], "tolerations": []}}
+    return [plain, *(_kind_flavor(tree.flavor(kind), labels, kind, row) for kind, row in tree.kinds.items())]
 
 
-def _kind_flavor(instance: str, labels: Mapping[str, str], kind: str, row: KubernetesFlavor) -> Object:
+def _kind_flavor(name: str, labels: Mapping[str, str], kind: str, row: KubernetesFlavor) -> Object:
     taint = {"key": TAINT, "value": label_value(kind), "effect": "NoSchedule"}
     spec: Object = {"nodeLabels": dict(row.node_selector), "nodeTaints": [taint], "tolerations": []}
-    return {"metadata": _metadata(flavor_name(instance, kind), labels), "spec": spec}
+    return {"metadata": make_metadata(name, labels), "spec": spec}
 
 
 def kinds_of(catalog: Catalog) -> dict[str, KubernetesFlavor]:
@@ -232,7 +260,7 @@ def make_root(tree: Tree) -> Object:
         return {"nominalQuota": quantity(resource, max(tree.capacity.get(resource, 0) - tree.promised(resource), 0))}
 
     spec = {"resourceGroups": _resource_groups(tree, quota, {"nominalQuota": PLENTY})}
-    return {"metadata": _metadata(root_cohort(tree.settings.instance), installation_labels(tree.settings.instance)), "spec": spec}
+    return {"metadata": make_metadata(tree.root, installation_labels(tree.settings.instance)), "spec": spec}
 
 
 # ---- one tenant
@@ -249,15 +277,12 @@ def make_cohort(tree: Tree, share: TenantShare) -> Object:
         "fairSharing": {"weight": str(share.weight)},
         "resourceGroups": _resource_groups(tree, quota, {"nominalQuota": "0"}),
     }
-    return {
-        "metadata": _metadata(tenant_name(tree.settings.instance, share.tenant), tenant_labels(tree.settings, share.tenant)),
-        "spec": spec,
-    }
+    return {"metadata": make_metadata(tree.queue(share.tenant), tenant_labels(tree.settings, share.tenant)), "spec": spec}
 
 
 def make_queue(tree: Tree, share: TenantShare) -> Object:
     is_parent = share.tenant in tree.parents
-    name = tenant_name(tree.settings.instance, share.tenant)
+    name, namespace = tree.queue(share.tenant), tenant_name(tree.settings.instance, share.tenant)
 
     def quota(resource: str) -> Object:
         guaranteed = share.guaranteed.get(resource, 0)
@@ -266,14 +291,14 @@ def make_queue(tree: Tree, share: TenantShare) -> Object:
 
     spec = {
         "cohortName": name if is_parent else _cohort_above(tree, share),
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}},
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
         "queueingStrategy": "BestEffortFIFO",
         "fairSharing": {"weight": "1" if is_parent else str(share.weight)},
         # what was lent comes back by stopping whoever borrowed it
         "preemption": {"withinClusterQueue": "LowerPriority", "reclaimWithinCohort": "Any", "borrowWithinCohort": {"policy": "Never"}},
         "resourceGroups": _resource_groups(tree, quota, {"nominalQuota": "0"}),
     }
-    return {"metadata": _metadata(name, tenant_labels(tree.settings, share.tenant)), "spec": spec}
+    return {"metadata": make_metadata(name, tenant_labels(tree.settings, share.tenant)), "spec": spec}
 
 
 def make_held_queue(tree: Tree, tenant: str) -> Object:
@@ -285,8 +310,7 @@ def make_held_queue(tree: Tree, tenant: str) -> Object:
 
 
 def _cohort_above(tree: Tree, share: TenantShare) -> str:
-    instance = tree.settings.instance
-    return tenant_name(instance, share.parent) if share.parent in tree.known and share.parent else root_cohort(instance)
+    return tree.queue(share.parent) if share.parent in tree.known and share.parent else tree.root
 
 
 def _quota(resource: str, nominal: float, limit: float | None, inside: float) -> Object:
@@ -302,7 +326,7 @@ def _resource_groups(tree: Tree, quota: Quota, other: Object) -> list[Object]:
             "coveredResources": list(group.resources),
             "flavors": [
                 {
-                    "name": flavor_name(tree.settings.instance, kind),
+                    "name": tree.flavor(kind),
                     "resources": [{"name": name, **_one(tree, kind, name, quota, other)} for name in group.resources],
                 }
                 for kind in group.kinds
@@ -336,13 +360,13 @@ def quantity(resource: str, amount: float) -> str:
 
 def make_namespace(settings: KubernetesSettings, share: TenantShare) -> Object:
     labels = tenant_labels(settings, share.tenant) | {"pod-security.kubernetes.io/enforce": "restricted"}
-    return {"metadata": _metadata(tenant_name(settings.instance, share.tenant), labels) | {"annotations": {DISPLAY_NAME: share.name}}}
+    return {"metadata": make_metadata(tenant_name(settings.instance, share.tenant), labels) | {"annotations": {DISPLAY_NAME: share.name}}}
 
 
 def make_binding(settings: KubernetesSettings, namespace: str, labels: Mapping[str, str], account: str) -> Object:
     """The hub and the services may do here what the chart's role of that name says."""
     return {
-        "metadata": _metadata(account, labels, namespace),
+        "metadata": make_metadata(account, labels, namespace),
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": f"{settings.instance}-{account}-workloads"},
         "subjects": [{"kind": "ServiceAccount", "name": f"{settings.instance}-{account}", "namespace": settings.namespace}],
     }
@@ -352,5 +376,5 @@ def tenant_labels(settings: KubernetesSettings, tenant: str) -> dict[str, str]:
     return installation_labels(settings.instance) | {TENANT: tenant}
 
 
-def _metadata(name: str, labels: Mapping[str, str], namespace: str = "") -> Object:
+def make_metadata(name: str, labels: Mapping[str, str], namespace: str = "") -> Object:
     return {"name": name, **({"namespace": namespace} if namespace else {}), "labels": dict(labels)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +12,7 @@ from ltai_hub.domain.workloads import Copy, Mount
 from ltai_hub.errors import BadWorkload
 from ltai_hub.settings import KubernetesSettings
 
-HOME = "home"
+HOME, SHM = "home", "shm"
 # where the init container finds the whole of the course files
 COURSES_PATH = "/courses"
 # what is there already is never touched; a copy that was cut off leaves nothing under the final name
@@ -29,6 +30,14 @@ for source, target in zip(sys.argv[1::2], sys.argv[2::2]):
         shutil.copyfile(source, ready)
     os.rename(ready, target)
 """
+UNPACK_PROGRAM = """
+import base64, io, os, sys, zipfile
+os.makedirs(sys.argv[1], exist_ok=True)
+if len(sys.argv) > 2:
+    zipfile.ZipFile(io.BytesIO(base64.b64decode("".join(sys.argv[2:])))).extractall(sys.argv[1])
+"""
+# the longest word Linux takes is 128 KiB
+WORD = 96 * 1024
 
 
 def make_home_claim(settings: KubernetesSettings, namespace: str, user: str) -> Object:
@@ -53,20 +62,39 @@ def _claim(settings: KubernetesSettings, namespace: str, name: str, storage: str
     }
 
 
-def pod_volumes(user: str, courses: bool) -> list[Object]:
-    """``courses``: whether course files are shown or copied from."""
-    volumes: list[Object] = [
-        {"name": HOME, "persistentVolumeClaim": {"claimName": home_claim(user)}},
-        {"name": "shm", "emptyDir": {"medium": "Memory"}},
-    ]
-    return [*volumes, {"name": COURSES, "persistentVolumeClaim": {"claimName": COURSES}}] if courses else volumes
+def travelling_volumes(own_shm: bool) -> list[Object]:
+    """Of a job that may run in any cluster: a home that is empty at first and goes with the pod."""
+    return [{"name": HOME, "emptyDir": {}}, *([{"name": SHM, "emptyDir": {"medium": "Memory"}}] if own_shm else [])]
 
 
-def volume_mounts(home: str, mounts: Sequence[Mount], courses_root: Path) -> list[Object]:
+def folder_container(image: str, pull_policy: str, home: str, cwd: str, folder: bytes, parts: Object) -> Object:
+    """Makes ``cwd`` in the empty home with what the archive has. The archive travels in the pod's own words, which every cluster gets."""
+    text = base64.b64encode(folder).decode()
+    return {
+        "name": "folder",
+        "image": image,
+        "imagePullPolicy": pull_policy,
+        "command": ["python", "-c", UNPACK_PROGRAM, cwd, *(text[at : at + WORD] for at in range(0, len(text), WORD))],
+        "volumeMounts": [{"name": HOME, "mountPath": home}],
+        **parts,
+    }
+
+
+def pod_volumes(user: str, courses: bool, shm: bool = True) -> list[Object]:
+    """``courses``: whether course files are shown or copied from. ``shm``: whether it has a /dev/shm of its own."""
+    volumes: list[Object] = [{"name": HOME, "persistentVolumeClaim": {"claimName": home_claim(user)}}]
+    if shm:
+        volumes.append({"name": SHM, "emptyDir": {"medium": "Memory"}})
+    if courses:
+        volumes.append({"name": COURSES, "persistentVolumeClaim": {"claimName": COURSES}})
+    return volumes
+
+
+def volume_mounts(home: str, mounts: Sequence[Mount], courses_root: Path, shm: bool = True) -> list[Object]:
     """Raises BadWorkload for a source that is no course folder: nodes have none of the platform's own files."""
     return [
         {"name": HOME, "mountPath": home},
-        {"name": "shm", "mountPath": "/dev/shm"},
+        *([{"name": SHM, "mountPath": "/dev/shm"}] if shm else []),
         *(
             {"name": COURSES, "mountPath": mount.target, "subPath": inside_courses(mount.source, courses_root), "readOnly": mount.read_only}
             for mount in mounts

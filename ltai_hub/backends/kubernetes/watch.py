@@ -38,6 +38,8 @@ class Watch:
     async def ready(self) -> None:
         """Until they have been listed once. Raises TryLater."""
         self.asked = time.monotonic()
+        if self._listed.is_set():
+            return
         try:
             await asyncio.wait_for(self._listed.wait(), FIRST_SECONDS)
         except TimeoutError as error:
@@ -134,8 +136,8 @@ class Watches:
 
     async def _drop_idle(self) -> None:
         limit = time.monotonic() - IDLE_SECONDS
-        for key in [key for key, watch in self._watches.items() if watch.asked < limit]:
-            await self._watches.pop(key).close()
+        idle = [key for key, watch in self._watches.items() if watch.asked < limit]
+        await asyncio.gather(*(self._watches.pop(key).close() for key in idle))
 
 
 def slim(found: Object) -> Object:

@@ -20,7 +20,7 @@ from ltai_hub.backends.local.devices import Device, lacking, measure_devices, re
 from ltai_hub.backends.local.full import disk_is_full, is_full
 from ltai_hub.backends.local.records import Record
 from ltai_hub.catalog.files import copy_into_home
-from ltai_hub.domain.workloads import Phase, Resources, Workload
+from ltai_hub.domain.workloads import Kind, Phase, Resources, Workload
 from ltai_hub.errors import Problem
 from ltai_hub.settings import Settings
 
@@ -65,6 +65,11 @@ class LocalBackend(Backend, MeasuresUse, KnowsCapacity, PublishesPorts):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner = home.stat()
         copy_into_home(self.folder, workload.copies, home, owner.st_uid, owner.st_gid)
+
+    async def find(self, kind: Kind, name: str, tenant: str) -> State | None:
+        """Of one replica, which is all that jobs and endpoints start under a name here."""
+        record = self.forks.find({"name": name})
+        return {"replicas": [{"name": name, "port": record.spec.port}]} if record else None
 
     async def observe(self, states: Sequence[State]) -> list[Observed]:
         listening = listening_inodes()

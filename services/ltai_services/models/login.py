@@ -16,6 +16,7 @@ import httpx
 from ltai_hub.derived import MLFLOW_CLIENT, derive
 from ltai_hub.errors import BadInput, Denied, NotLoggedIn, Unavailable
 from ltai_hub.settings import Settings
+from ltai_hub.trust import certificates
 from ltai_services.tracking import PREFIX
 
 CLIENT = "service-models"
@@ -72,7 +73,7 @@ class BrowserLogin:
         self._secret = derive(settings.signing_key, MLFLOW_CLIENT)
         self._token_url = f"{settings.hub_api_url.rstrip('/')}/oauth2/token"
         self._secure = "; Secure" if settings.public_url.startswith("https:") else ""
-        self._client = client or httpx.AsyncClient(timeout=15)
+        self._client = client or httpx.AsyncClient(timeout=15, verify=certificates())
 
     def cookie_token(self, sent: Sent) -> str | None:
         """The token kept at the last login. Raises Denied when another site's page made the browser send it."""

@@ -43,12 +43,19 @@ class MetricsOut(BaseModel):
 
 
 class NodeOut(BaseModel):
+    """Amounts are {"used", "total"}, cpu in cores, the others in bytes. ``allocated``: a cluster's node, whose "used" is what its pods
+    have asked for. ``devices``: by the name of the resource, counted. ``reason``: why it takes nothing new."""
+
     name: str
     cpu: dict[str, float]
     memory: dict[str, float]
     disk: dict[str, float]
     accelerators: list[AcceleratorOut]
-    isolation: dict[str, Any]
+    isolation: dict[str, Any] | None = None
+    allocated: bool = False
+    devices: dict[str, dict[str, float]] = {}
+    ready: bool = True
+    reason: str = ""
 
 
 class Counts(BaseModel):

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from sqlalchemy.engine import Connection
 
-from ltai_hub.backends.base import AcceleratorUse, MeasuresUse, Use
+from ltai_hub.backends.base import AcceleratorUse, KnowsNodes, MeasuresUse, Node, Use
 from ltai_hub.domain.lists import Sight
 from ltai_hub.domain.usage import rate_all
 from ltai_hub.domain.workloads import Phase, Resources
@@ -57,8 +57,10 @@ class MonitorService:
         return make_metrics(uses, resources, max(len(uses), 1), self.platform.clock())
 
     async def nodes(self) -> list[NodeOut]:
-        """Local mode: this machine."""
+        """A cluster's machines, else the one everything runs on."""
         backend = self.platform.backend
+        if isinstance(backend, KnowsNodes):
+            return [node_out(node) for node in await backend.nodes()]
         if not isinstance(backend, DescribesMachine):
             return []
         size, isolation = await asyncio.gather(backend.capacity(), asyncio.to_thread(backend.isolation))
@@ -121,6 +123,22 @@ def make_metrics(uses: Sequence[Use], resources: Resources, replicas: int, at: d
         disk=sum(use.disk for use in uses),
         disk_limit=resources.disk * replicas,
         accelerators=accelerators_out(card for use in uses for card in use.accelerators),
+    )
+
+
+def node_out(node: Node) -> NodeOut:
+    shares = {name: {"used": node.allocated.get(name, 0), "total": total} for name, total in node.total.items()}
+    none = {"used": 0.0, "total": 0.0}
+    return NodeOut(
+        name=node.name,
+        cpu=shares.pop("cpu", none),
+        memory=shares.pop("memory", none),
+        disk=shares.pop("disk", none),
+        accelerators=[],
+        allocated=True,
+        devices={name: share for name, share in sorted(shares.items()) if share["total"]},
+        ready=node.ready,
+        reason=node.reason,
     )
 
 

@@ -11,7 +11,8 @@ from fastapi.responses import Response, StreamingResponse
 from ltai_hub.errors import BadInput
 from ltai_hub.web.callers import Caller
 from ltai_hub.web.dependencies import LARGEST, Page, page, require, whose
-from ltai_services.serving.models import MOST_INSTANCES, EndpointChange, EndpointOut, EndpointWithToken, NewEndpoint
+from ltai_services.places import tell_places
+from ltai_services.serving.models import MOST_INSTANCES, EndpointChange, EndpointOut, EndpointWithToken, NewEndpoint, ScalingOut
 from ltai_services.serving.service import ServingService
 
 Reader = Annotated[Caller, Depends(require("endpoints:read"))]
@@ -23,16 +24,25 @@ def make_router(service: ServingService) -> APIRouter:
     router = APIRouter()
 
     @router.get("/endpoints")
-    def list_endpoints(caller: Reader, paging: Page, tenant: str | None = None, user: str | None = None) -> dict[str, Any]:
-        return page(*service.select(caller, paging.part, tenant, whose(caller, user)))
+    async def list_endpoints(caller: Reader, paging: Page, tenant: str | None = None, user: str | None = None) -> dict[str, Any]:
+        endpoints, total = await asyncio.to_thread(service.select, caller, paging.part, tenant, whose(caller, user))
+        await tell_places(service.platform.backend, endpoints)
+        return page(endpoints, total)
 
     @router.post("/endpoints", status_code=status.HTTP_201_CREATED)
     async def create_endpoint(caller: Annotated[Caller, Depends(require("endpoints:create"))], new: NewEndpoint) -> EndpointWithToken:
         return await service.create(caller, new)
 
+    @router.get("/scaling")
+    async def show_scaling(caller: Reader) -> ScalingOut:
+        """Whether instances can be added under load (`most_instances`)."""
+        return await service.scaling()
+
     @router.get("/endpoints/{endpoint_id}")
-    def show_endpoint(caller: Reader, endpoint_id: int) -> EndpointOut:
-        return service.show(caller, endpoint_id)
+    async def show_endpoint(caller: Reader, endpoint_id: int) -> EndpointOut:
+        endpoint = await asyncio.to_thread(service.show, caller, endpoint_id)
+        await tell_places(service.platform.backend, [endpoint])
+        return endpoint
 
     @router.patch("/endpoints/{endpoint_id}")
     async def change_endpoint(caller: Updater, endpoint_id: int, change: EndpointChange) -> EndpointOut:
@@ -62,10 +72,11 @@ def make_router(service: ServingService) -> APIRouter:
         offset: Annotated[int, Query(ge=0, le=LARGEST)] = 0,
         follow: bool = False,
     ) -> Response:
-        found = await asyncio.to_thread(service.log_instance, caller, endpoint_id, instance)
-        if found is None or found.backend_state is None:
+        found = await asyncio.to_thread(service.log_place, caller, endpoint_id, instance)
+        if found is None:
             return Response(b"", media_type="text/plain; charset=utf-8")
-        chunks = service.platform.backend.logs(found.backend_state, follow=follow, offset=offset)
+        state, replica = found
+        chunks = service.platform.backend.logs(state, replica, follow, offset)
         return StreamingResponse(chunks, media_type="text/plain; charset=utf-8")
 
     @router.get("/endpoints/{endpoint_id}/events")

@@ -12,11 +12,12 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from ltai_hub.backends.base import Observed, ScalesReplicas
+from ltai_hub.backends.base import Observed, ScalesReplicas, observe_some
 from ltai_hub.controllers.controller import Controller
 from ltai_hub.domain.workloads import Kind, Phase, Workload
 from ltai_hub.errors import BadWorkload, NoCapacity, Problem, TryLater
-from ltai_hub.metering.phases import change_phase, to_note_seen
+from ltai_hub.metering import store as metering
+from ltai_hub.metering.phases import change_phase, change_replicas, to_note_seen
 from ltai_hub.service import Platform
 from ltai_hub.tenancy.admission import admit_waiting, standings
 from ltai_services.images import check_catalog, ensure_image
@@ -36,7 +37,7 @@ from ltai_services.serving.plan import (
     routes_wanted,
 )
 from ltai_services.serving.store import RUNNING, STOPPED, Endpoint, Instance
-from ltai_services.serving.workload import Access, make_subject, make_workload
+from ltai_services.serving.workload import Access, charged_replicas, make_subject, make_workload, workload_name
 from ltai_services.tracking import PREFIX, Tracking
 
 log = logging.getLogger("ltai.serving")
@@ -44,8 +45,6 @@ log = logging.getLogger("ltai.serving")
 BUSY_SECONDS, STEADY_SECONDS, IDLE_SECONDS = 0.5, 2.0, 5.0
 RETRY_SECONDS = 3.0
 GRACE_SECONDS = 10.0
-# Only used to fetch the model when the instance starts.
-TOKEN_SECONDS = 3600
 LOG_TAIL = 4096
 ROUTES = "/endpoints/"
 
@@ -81,6 +80,7 @@ class EndpointController(Controller):
             return
         if self._is_scaled:
             plan = make_scaled_plan(endpoint, instances, held, now)
+            await self._meter_load(endpoint, instances)
         else:
             plan = make_plan(endpoint, instances, held, endpoint.id in self._crowded, now)
         await self._apply(endpoint, instances, plan, now)
@@ -118,12 +118,13 @@ class EndpointController(Controller):
         known = [i for group in instances.values() for i in group if i.is_alive and i.backend_state is not None]
         if not known:
             return
-        observed = await self._platform.backend.observe([instance.backend_state or {} for instance in known])
+        looks = await observe_some(self._platform.backend, [instance.backend_state or {} for instance in known])
+        observed = [(instance, what) for instance, what in zip(known, looks, strict=True) if what is not None]
         now = self._platform.clock()
-        for instance, what in zip(known, observed, strict=True):
+        for instance, what in observed:
             with self.apart(f"instance {instance.id}"):
                 await self._on_observed(instance, what, now)
-        await asyncio.to_thread(self._note_seen, known, observed, now)
+        await asyncio.to_thread(self._note_seen, observed, now)
 
     async def _on_observed(self, instance: Instance, observed: Observed, now: datetime) -> None:
         seen = look(instance, observed, now)
@@ -134,8 +135,8 @@ class EndpointController(Controller):
             reason = await self._why(instance, seen.reason)
         await asyncio.to_thread(self._note_instance, instance, seen, reason)
 
-    def _note_seen(self, instances: Sequence[Instance], observed: Sequence[Observed], now: datetime) -> None:
-        due = to_note_seen(instances, (what.phase for what in observed), now)
+    def _note_seen(self, observed: Sequence[tuple[Instance, Observed]], now: datetime) -> None:
+        due = to_note_seen([instance for instance, _ in observed], (what.phase for _, what in observed), now)
         if due:
             with self._platform.database.transaction() as tx:
                 for instance in due:
@@ -165,6 +166,31 @@ class EndpointController(Controller):
                 failures = endpoint.failures + 1 if seen.quick else 1
                 store.change(tx, endpoint.id, failures=failures, reason=f"instance {instance.place} ended: {reason}")
 
+    async def _meter_load(self, endpoint: Endpoint, instances: Sequence[Instance]) -> None:
+        """What the backend added under load, or took away again."""
+        answering = [instance.ready for instance in instances if instance.is_ready]
+        if answering and endpoint.most_instances:
+            metered = await asyncio.to_thread(self._metered, endpoint)
+            if metered not in (None, charged_replicas(endpoint, answering[-1])):
+                await asyncio.to_thread(self._meter_replicas, endpoint.id, answering[-1])
+
+    def _metered(self, endpoint: Endpoint) -> int | None:
+        with self._platform.database.reading() as tx:
+            return metering.open_replicas(tx, Kind.ENDPOINT, endpoint.noun_id)
+
+    def _meter_replicas(self, endpoint_id: int, ready: int) -> None:
+        """As the endpoint is now, which may have been changed meanwhile."""
+        at = self._platform.clock()
+        with self._platform.database.transaction() as tx:
+            endpoint = store.find(tx, endpoint_id)
+            metered = metering.open_replicas(tx, Kind.ENDPOINT, str(endpoint_id))
+            if endpoint is None or metered is None or (charged := charged_replicas(endpoint, ready)) == metered:
+                return
+            change_replicas(tx, replace(make_subject(endpoint, self._platform.catalog), replicas=charged), at)
+            who = (endpoint.noun_id, endpoint.name, endpoint.user, endpoint.tenant, "")
+            words = f"{metered} → {charged} instances by load"
+            metering.insert_event(tx, at, Kind.ENDPOINT, *who, endpoint.phase, endpoint.phase, words)
+
     # ---- the endpoint: one step
 
     async def _apply(self, endpoint: Endpoint, instances: Sequence[Instance], plan: Plan, now: datetime) -> None:
@@ -174,11 +200,11 @@ class EndpointController(Controller):
             return
         await asyncio.to_thread(self._set_phase, endpoint, instances, plan.phase, now)
         for stop in plan.stops:
-            await self._stop_instance(stop.instance)
+            await self._stop_instance(endpoint, stop.instance)
         for start in plan.starts:
-            if time.monotonic() >= self._not_before.get(endpoint.id, 0):
+            if not self._is_postponed(endpoint):
                 await self._begin_start(endpoint, start, now)
-        if plan.replaced is not None and time.monotonic() >= self._not_before.get(endpoint.id, 0):
+        if plan.replaced is not None and not self._is_postponed(endpoint):
             self._begin_replace(endpoint, plan.replaced)
         for instance in instances:
             if instance.is_alive and instance.backend_state is None and not plan.stops:
@@ -237,16 +263,22 @@ class EndpointController(Controller):
             current = store.find(tx, endpoint.id)
             if current is None or current.wanted != RUNNING or current.generation != endpoint.generation:
                 return None
-            replicas = current.instances if self._is_scaled else 1
-            return store.insert_instance(tx, current, start.place, start.attempt, now, replicas)
+            amounts = (current.instances, current.most_instances) if self._is_scaled else (1, None)
+            return store.insert_instance(tx, current, start.place, start.attempt, now, *amounts)
 
     def _resume_start(self, endpoint: Endpoint, instance: Instance) -> None:
-        """Beside the loop; also for an instance whose start was cut short by a crash (the name makes it one start)."""
-        if instance.id in self._starting:
+        """Beside the loop; also for an instance whose start was cut short (the name makes it one start)."""
+        if instance.id in self._starting or self._is_postponed(endpoint):
             return
         task = asyncio.create_task(self._start(endpoint, instance), name=f"start endpoint {endpoint.id}")
         self._starting[instance.id] = task
         task.add_done_callback(lambda _: self._on_started(instance.id))
+
+    def _postpone(self, endpoint: Endpoint, seconds: float) -> None:
+        self._not_before[endpoint.id] = time.monotonic() + seconds
+
+    def _is_postponed(self, endpoint: Endpoint) -> bool:
+        return time.monotonic() < self._not_before.get(endpoint.id, 0)
 
     def _on_started(self, instance_id: int) -> None:
         self._starting.pop(instance_id, None)
@@ -255,16 +287,18 @@ class EndpointController(Controller):
     async def _start(self, endpoint: Endpoint, instance: Instance) -> None:
         try:
             state = await self._start_workload(endpoint, instance)
-        except (NoCapacity, TryLater) as problem:
-            self._not_before[endpoint.id] = time.monotonic() + (problem.after if isinstance(problem, TryLater) else RETRY_SECONDS)
-            if isinstance(problem, NoCapacity):
-                self._crowded.add(endpoint.id)
+        except NoCapacity as problem:
+            self._postpone(endpoint, RETRY_SECONDS)
+            self._crowded.add(endpoint.id)
             await asyncio.to_thread(self._withdraw, endpoint, instance, problem.message)
         except BadWorkload as problem:
             await asyncio.to_thread(self._refuse, endpoint, instance, problem.message)
+        except TryLater as problem:
+            self._postpone(endpoint, problem.after)
+            await asyncio.to_thread(self._say, endpoint, problem.message)
         except Problem as problem:
-            self._not_before[endpoint.id] = time.monotonic() + RETRY_SECONDS
-            await asyncio.to_thread(self._withdraw, endpoint, instance, f"{problem.message} (it is tried again)")
+            self._postpone(endpoint, RETRY_SECONDS)
+            await asyncio.to_thread(self._say, endpoint, f"{problem.message} (it is tried again)")
         except Exception as error:  # must not be tried for ever
             log.exception("start of endpoint %s failed", endpoint.id)
             await asyncio.to_thread(self._refuse, endpoint, instance, f"the platform could not start it: {type(error).__name__}")
@@ -278,12 +312,11 @@ class EndpointController(Controller):
         await ensure_image(platform, endpoint.image, lambda words: self._say(endpoint, words))
         # An instance that cannot fetch its model counts as failed; while MLflow itself is starting nobody is to blame.
         await self._tracking.check()
-        return await platform.backend.start(await self._make_workload(endpoint, instance))
+        return await platform.backend.start(self._make_workload(endpoint, instance))
 
-    async def _make_workload(self, endpoint: Endpoint, instance: Instance) -> Workload:
+    def _make_workload(self, endpoint: Endpoint, instance: Instance) -> Workload:
         platform = self._platform
-        scopes = ["access:services!service=models"]
-        token = (await platform.hub.make_token(endpoint.user, scopes, f"endpoint {endpoint.id}", TOKEN_SECONDS)).value
+        token = platform.workload_tokens.make(Kind.ENDPOINT, endpoint.noun_id, endpoint.user, ["models"])
         access = Access(inside_url(platform.settings) + PREFIX, token)
         home = platform.settings.folder.home(endpoint.user)
         return make_workload(endpoint, instance, platform.catalog, access, home, platform.settings.signing_key)
@@ -294,6 +327,7 @@ class EndpointController(Controller):
         if instance.backend_state is None or instance.id in self._starting:
             return
         wished = replace(instance, generation=endpoint.generation, version=endpoint.version, replicas=endpoint.instances)
+        wished = replace(wished, most_replicas=endpoint.most_instances)
         task = asyncio.create_task(self._replace(endpoint, wished), name=f"replace endpoint {endpoint.id}")
         self._starting[instance.id] = task
         task.add_done_callback(lambda _: self._on_started(instance.id))
@@ -304,9 +338,9 @@ class EndpointController(Controller):
         if not isinstance(backend, ScalesReplicas) or wished.backend_state is None:
             raise TypeError("only what a backend scales is replaced")
         try:
-            state = await backend.replace(wished.backend_state, await self._make_workload(endpoint, wished))
+            state = await backend.replace(wished.backend_state, self._make_workload(endpoint, wished))
         except Problem as problem:
-            self._not_before[endpoint.id] = time.monotonic() + RETRY_SECONDS
+            self._postpone(endpoint, RETRY_SECONDS)
             await asyncio.to_thread(self._say, endpoint, problem.message)
             return
         await asyncio.to_thread(self._record_replace, wished, state)
@@ -314,6 +348,7 @@ class EndpointController(Controller):
     def _record_replace(self, wished: Instance, state: dict[str, Any]) -> None:
         with self._platform.database.transaction() as tx:
             values = {"generation": wished.generation, "version": wished.version, "replicas": wished.replicas}
+            values["most_replicas"] = wished.most_replicas
             store.change_instance(tx, wished.id, backend_state=state, **values)
 
     def _record_start(self, endpoint: Endpoint, instance: Instance, state: dict[str, Any]) -> bool:
@@ -340,11 +375,21 @@ class EndpointController(Controller):
             store.change_instance(tx, instance.id, phase=Phase.FAILED, ended_at=now)
             store.change(tx, endpoint.id, failures=MOST_FAILURES, reason=reason)
 
-    async def _stop_instance(self, instance: Instance) -> None:
+    async def _stop_instance(self, endpoint: Endpoint, instance: Instance) -> None:
+        backend = self._platform.backend
         if instance.backend_state is not None:
-            await self._platform.backend.stop(instance.backend_state, GRACE_SECONDS)
+            await backend.stop(instance.backend_state, GRACE_SECONDS)
         elif instance.id not in self._starting:
-            await asyncio.to_thread(self._end_unstarted, instance)
+            # its start may have been cut off between making it and noting so
+            if state := await backend.find(Kind.ENDPOINT, workload_name(instance), endpoint.tenant):
+                await asyncio.to_thread(self._note_state, instance, state)
+                await backend.stop(state, GRACE_SECONDS)
+            else:
+                await asyncio.to_thread(self._end_unstarted, instance)
+
+    def _note_state(self, instance: Instance, state: dict[str, Any]) -> None:
+        with self._platform.database.transaction() as tx:
+            store.change_instance(tx, instance.id, backend_state=state)
 
     def _end_unstarted(self, instance: Instance) -> None:
         with self._platform.database.transaction() as tx:

@@ -77,7 +77,8 @@ def make_scaled_plan(endpoint: Endpoint, instances: Sequence[Instance], held: bo
         mine = [instance for instance in instances if instance.generation == endpoint.generation]
         return Plan(_phase(endpoint, alive), starts=missing(endpoint, mine, now, places=1))
     one = alive[-1]
-    is_as_wished = (one.generation, one.replicas) == (endpoint.generation, endpoint.instances)
+    wished = (endpoint.generation, endpoint.instances, endpoint.most_instances)
+    is_as_wished = (one.generation, one.replicas, one.most_replicas) == wished
     return Plan(_phase(endpoint, alive), replaced=None if is_as_wished else one)
 
 
@@ -119,16 +120,17 @@ class Seen:
 def look(instance: Instance, observed: Observed, now: datetime) -> Seen | None:
     """None when the row already says it."""
     if observed.phase in (Phase.QUEUED, Phase.STARTING):
-        if instance.phase in (observed.phase, Phase.RUNNING):
-            # one that answered and does not now: its replicas are being replaced, its address stays
+        if instance.phase is observed.phase:
             return None
-        return Seen(observed.phase, instance.address, reason=observed.reason)
+        # of one that answered none is left that does
+        silent = max(observed.ended_at or now, instance.ready_at or now) if instance.is_ready else instance.ended_at
+        return Seen(observed.phase, instance.address, ended_at=silent, reason=observed.reason)
     if observed.phase is Phase.RUNNING:
         address = observed.addresses[0] if observed.addresses else ""
         ready = observed.ready or 1
         if instance.is_ready and (instance.address, instance.ready) == (address, ready):
             return None
-        return Seen(Phase.RUNNING, address, ready, instance.ready_at or now)
+        return Seen(Phase.RUNNING, address, ready, instance.ready_at if instance.is_ready else now)
     ended = observed.ended_at or instance.seen_at or instance.ready_at or now
     begun = instance.ready_at or observed.started_at or instance.created_at
     reason = observed.reason or ("its process is gone" if observed.phase is Phase.GONE else "it ended")

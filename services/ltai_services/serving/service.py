@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import httpx
 from sqlalchemy.engine import Connection
 
-from ltai_hub.backends.base import check_fits
+from ltai_hub.backends.base import AddsReplicas, ScalesReplicas, State, check_fits
 from ltai_hub.domain.catalog import Catalog
 from ltai_hub.domain.lists import Part
 from ltai_hub.domain.workloads import Kind, Phase
@@ -25,17 +25,19 @@ from ltai_hub.slugs import check_number, check_title, make_slug, shown
 from ltai_hub.tenancy.admission import Admission, Ask, admit, release, standings
 from ltai_hub.tenancy.permit import default_tenant, permit, sight_of
 from ltai_hub.tenancy.store import profiles_of
+from ltai_hub.trust import certificates
 from ltai_hub.web.callers import Caller
 from ltai_hub.web.history import EventOut, history_of
 from ltai_services.registry import Registry, Version, check_version, flavors_in, framework_in
 from ltai_services.serving import store
-from ltai_services.serving.models import EndpointChange, EndpointOut, EndpointWithToken, NewEndpoint
+from ltai_services.serving.models import EndpointChange, EndpointOut, EndpointWithToken, NewEndpoint, ScalingOut
 from ltai_services.serving.plan import stops_at
-from ltai_services.serving.store import RUNNING, STOPPED, Endpoint, Instance, NewRow
-from ltai_services.serving.workload import hash_token, make_subject, new_token, platform_token
+from ltai_services.serving.store import RUNNING, STOPPED, Endpoint, NewRow
+from ltai_services.serving.workload import charged_replicas, hash_token, make_subject, new_token, platform_token
 from ltai_services.tracking import Tracking, from_pairs
 
 # Which image serves a model that was not trained in one of ours, by the model's framework.
+FIXED = "on one machine the number of instances stays as it was asked for"
 IMAGE_WORDS = {"sklearn": "scikit-learn", "keras": "tensorflow", "xgboost": "scikit-learn", "lightgbm": "scikit-learn"}
 
 
@@ -59,7 +61,7 @@ class ServingService:
         self.tracking = tracking
         self.registry = Registry(tracking)
         self.poke = poke
-        self._client = client or httpx.AsyncClient(timeout=60)
+        self._client = client or httpx.AsyncClient(timeout=60, verify=certificates())
 
     async def create(self, caller: Caller, new: NewEndpoint) -> EndpointWithToken:
         name = check_title(new.name, "endpoint")
@@ -67,7 +69,8 @@ class ServingService:
         source = await self._source(tenant, new.model, check_version(new.version))
         image = choose_image(self.catalog, new.image or source.image, source.framework)
         flavor = new.flavor or cheapest_flavor(self.catalog)
-        await check_fits(self.platform.backend, self.catalog.get_flavor(flavor).resources, new.instances)
+        await self._check_most(new.instances, new.most_instances)
+        await check_fits(self.platform.backend, self.catalog.get_flavor(flavor).resources, new.most_instances or new.instances)
         token = new_token()
         row = NewRow(
             name=name,
@@ -81,6 +84,7 @@ class ServingService:
             image=image,
             flavor=flavor,
             instances=new.instances,
+            most_instances=new.most_instances,
             max_seconds=new.max_seconds,
             token_hash=hash_token(token),
         )
@@ -91,7 +95,7 @@ class ServingService:
     async def start(self, caller: Caller, endpoint_id: int) -> EndpointOut:
         """A stopped or failed one, again. Starting one that runs changes nothing."""
         endpoint = await asyncio.to_thread(self.read, caller, "endpoints:update", endpoint_id)
-        await self._check_fits(endpoint, endpoint.instances)
+        await self._check_fits(endpoint, endpoint.reserved_instances)
         answer = await asyncio.to_thread(self._start, caller, endpoint_id)
         self.poke()
         return answer
@@ -105,6 +109,20 @@ class ServingService:
             if endpoint.phase.is_final:
                 self._begin(tx, caller, endpoint, now)
             return self._out(tx, store.get(tx, endpoint_id), now)
+
+    async def scaling(self) -> ScalingOut:
+        backend = self.platform.backend
+        reason = await backend.why_none_added() if isinstance(backend, AddsReplicas) else FIXED
+        return ScalingOut(available=not reason, reason=reason)
+
+    async def _check_most(self, instances: int, most: int | None) -> None:
+        """Raises BadInput."""
+        if not most:
+            return
+        if most < instances:
+            raise BadInput(f"most_instances is {most} and instances {instances}; it must be at least as many")
+        if reason := (await self.scaling()).reason:
+            raise BadInput(f"most_instances cannot be used: {reason}")
 
     async def _check_fits(self, endpoint: Endpoint, instances: int) -> None:
         await check_fits(self.platform.backend, self.catalog.resources_of(endpoint.flavor), instances)
@@ -123,8 +141,10 @@ class ServingService:
     async def change(self, caller: Caller, endpoint_id: int, change: EndpointChange) -> EndpointOut:
         """Another number of instances at once; another version as a rolling update."""
         endpoint = await asyncio.to_thread(self.read, caller, "endpoints:update", endpoint_id)
-        if change.instances is not None:
-            await self._check_fits(endpoint, change.instances)
+        instances, most = change.instances or endpoint.instances, wished_most(endpoint, change)
+        if (instances, most) != (endpoint.instances, endpoint.most_instances):
+            await self._check_most(instances, most)
+            await self._check_fits(endpoint, most or instances)
         source = None
         if change.version is not None and change.version != endpoint.version:
             source = await self._source(endpoint.tenant, endpoint.model, check_version(change.version))
@@ -172,12 +192,15 @@ class ServingService:
         with self.database.reading() as tx:
             return self._permitted(tx, caller, action, endpoint_id)
 
-    def log_instance(self, caller: Caller, endpoint_id: int, place: int) -> Instance | None:
-        """The process whose log is shown for instance ``place``: the newest that was started there."""
+    def log_place(self, caller: Caller, endpoint_id: int, place: int) -> tuple[State, int] | None:
+        """Where the log of instance ``place`` is: the newest process that was started there, and which of its replicas."""
         with self.database.reading() as tx:
             endpoint = self._permitted(tx, caller, "endpoints:update", endpoint_id)
-            tries = [i for i in store.instances_of(tx, [endpoint.id]) if i.place == place and i.backend_state is not None]
-        return tries[-1] if tries else None
+            found = [(i.place, i.backend_state) for i in store.instances_of(tx, [endpoint.id]) if i.backend_state is not None]
+        if isinstance(self.platform.backend, ScalesReplicas):  # one stands for all
+            return (found[-1][1], place) if found else None
+        mine = [state for number, state in found if number == place]
+        return (mine[-1], 0) if mine else None
 
     async def predict(self, caller: Caller, endpoint_id: int, content_type: str, body: bytes) -> dict[str, Any]:
         """The page's "try it": straight to an instance, with the platform's own key. Raises Conflict, BadInput, Unavailable."""
@@ -250,24 +273,27 @@ class ServingService:
             endpoint = self._permitted(tx, caller, "endpoints:update", endpoint_id)
             if change.max_seconds is not None:
                 store.change(tx, endpoint.id, max_seconds=change.max_seconds or None)
-            if change.instances is not None and change.instances != endpoint.instances:
-                self._scale(tx, caller, endpoint, change.instances, now)
+            instances, most = change.instances or endpoint.instances, wished_most(endpoint, change)
+            if (instances, most) != (endpoint.instances, endpoint.most_instances):
+                self._scale(tx, caller, endpoint, instances, most, now)
             if source is not None and change.version is not None:
                 self._update(tx, caller, endpoint, change.version, source, now)
             return self._out(tx, store.get(tx, endpoint_id), now)
 
-    def _scale(self, tx: Connection, caller: Caller, endpoint: Endpoint, instances: int, now: datetime) -> None:
+    def _scale(self, tx: Connection, caller: Caller, endpoint: Endpoint, instances: int, most: int | None, now: datetime) -> None:
         """Raises OverQuota or Conflict when there is no room; then everything stays as it was."""
-        store.change(tx, endpoint.id, instances=instances)
+        store.change(tx, endpoint.id, instances=instances, most_instances=most)
         scaled = store.get(tx, endpoint.id)
         if endpoint.phase.is_final:
             return
         release(tx, Kind.ENDPOINT, endpoint.noun_id, now)
         admission = admit(tx, caller, "endpoints:update", make_ask(scaled, self.catalog), now, self.platform.left_to_queue)
         if not admission.held and endpoint.phase is not Phase.QUEUED:
-            raise Conflict(f"{instances} instances do not fit now: {admission.reason}")
-        change_replicas(tx, make_subject(scaled, self.catalog), now)
-        self._event(tx, scaled, f"{endpoint.instances} → {instances} instances by {caller.name}", caller.name, now)
+            raise Conflict(f"{most or instances} instances do not fit now: {admission.reason}")
+        alive = [instance for instance in store.instances_of(tx, [endpoint.id]) if instance.is_alive]
+        charged = charged_replicas(scaled, alive[-1].ready if alive else 0)
+        change_replicas(tx, replace(make_subject(scaled, self.catalog), replicas=charged), now)
+        self._event(tx, scaled, f"{range_of(endpoint)} → {range_of(scaled)} instances by {caller.name}", caller.name, now)
 
     def _update(self, tx: Connection, caller: Caller, endpoint: Endpoint, version: str, source: Source, now: datetime) -> None:
         image = choose_image(self.catalog, source.image or endpoint.image, source.framework)
@@ -318,7 +344,12 @@ class ServingService:
         queue = standings(tx, Kind.ENDPOINT, queued, self.platform.left_to_queue)
         costs = costs_of(tx, Kind.ENDPOINT, [e.noun_id for e in endpoints], now)
         ready = store.count_ready(tx, [e.id for e in endpoints])
-        return [self._one_out(e, queue.get(e.noun_id), costs.get(e.noun_id, 0), ready.get(e.id, 0)) for e in endpoints]
+        shown = [self._one_out(e, queue.get(e.noun_id), costs.get(e.noun_id, 0), ready.get(e.id, 0)) for e in endpoints]
+        instances = store.instances_of(tx, [int(noun) for noun in queued]) if queued else []
+        states = {instance.endpoint_id: instance.backend_state for instance in instances if instance.is_alive}
+        for endpoint in shown:
+            endpoint._state = states.get(endpoint.id)
+        return shown
 
     def _one_out(self, endpoint: Endpoint, queued: Admission | None, cost: int, ready: int) -> EndpointOut:
         return EndpointOut(
@@ -332,7 +363,8 @@ class ServingService:
             image=endpoint.image,
             flavor=endpoint.flavor,
             instances=endpoint.instances,
-            ready_instances=min(ready, endpoint.instances),
+            most_instances=endpoint.most_instances,
+            ready_instances=min(ready, endpoint.reserved_instances),
             phase=endpoint.phase,
             reason=(queued.reason if queued is not None else "") or endpoint.reason,
             address=endpoint.path,
@@ -349,9 +381,18 @@ class ServingService:
         )
 
 
+def wished_most(endpoint: Endpoint, change: EndpointChange) -> int | None:
+    return endpoint.most_instances if change.most_instances is None else change.most_instances or None
+
+
+def range_of(endpoint: Endpoint) -> str:
+    """ "2", or "1 to 4" under load."""
+    return f"{endpoint.instances} to {endpoint.most_instances}" if endpoint.most_instances else str(endpoint.instances)
+
+
 def make_ask(endpoint: Endpoint, catalog: Catalog) -> Ask:
     resources = catalog.get_flavor(endpoint.flavor).resources
-    return Ask(Kind.ENDPOINT, endpoint.noun_id, endpoint.user, endpoint.tenant, endpoint.flavor, resources, endpoint.instances)
+    return Ask(Kind.ENDPOINT, endpoint.noun_id, endpoint.user, endpoint.tenant, endpoint.flavor, resources, endpoint.reserved_instances)
 
 
 def choose_image(catalog: Catalog, wanted: str, framework: str) -> str:

@@ -17,6 +17,7 @@ from ltai_hub.domain.lists import Part, Sight
 from ltai_hub.domain.workloads import Kind, Phase
 from ltai_hub.errors import NotFound
 from ltai_hub.metering.store import cost_until
+from ltai_hub.tenancy.store import get_tenant_id
 from ltai_services.serving.tables import endpoint_instances, endpoints
 
 FINAL = [phase for phase in Phase if phase.is_final]
@@ -37,6 +38,7 @@ class Endpoint:
     image: str
     flavor: str
     instances: int
+    most_instances: int | None
     max_seconds: int | None
     token_hash: str
     generation: int
@@ -56,6 +58,11 @@ class Endpoint:
         return str(self.id)
 
     @property
+    def reserved_instances(self) -> int:
+        """As many as there may be at a time: what is held of the quota."""
+        return self.most_instances or self.instances
+
+    @property
     def path(self) -> str:
         return f"/endpoints/{self.tenant}/{self.slug}"
 
@@ -64,7 +71,8 @@ class Endpoint:
 class Instance:
     """``place`` 0 … instances-1; ``attempt`` counts the processes that were started for the place in this generation.
 
-    Where the backend keeps replicas alive itself there is one of it for all, with ``replicas`` of which ``ready`` answer.
+    Where the backend keeps replicas alive itself there is one of it for all, with ``replicas`` (or ``most_replicas`` under load) of
+    which ``ready`` answer.
     """
 
     id: int
@@ -74,6 +82,7 @@ class Instance:
     place: int
     attempt: int
     replicas: int
+    most_replicas: int | None
     ready: int
     phase: Phase
     address: str
@@ -105,13 +114,14 @@ class NewRow:
     image: str
     flavor: str
     instances: int
+    most_instances: int | None
     max_seconds: int | None
     token_hash: str
 
 
 def insert_endpoint(tx: Connection, new: NewRow, at: datetime) -> Endpoint:
     values: dict[str, Any] = {name: getattr(new, name) for name in NewRow.__dataclass_fields__ if name != "tenant"}
-    tenant_id = tx.execute(select(tenants.c.id).where(tenants.c.slug == new.tenant)).scalar_one()
+    tenant_id = get_tenant_id(tx, new.tenant)
     state = {"generation": 1, "failures": 0, "phase": Phase.QUEUED, "reason": "", "wanted": RUNNING, "stop_reason": ""}
     done = tx.execute(insert(endpoints).values(**values, **state, tenant_id=tenant_id, failed=False, deleted=False, created_at=at))
     return get(tx, new_id(done))
@@ -174,10 +184,12 @@ def unfinished(tx: Connection) -> list[Endpoint]:
     return [_endpoint(row) for row in tx.execute(query.order_by(endpoints.c.id)).mappings()]
 
 
-def insert_instance(tx: Connection, endpoint: Endpoint, place: int, attempt: int, at: datetime, replicas: int = 1) -> Instance:
+def insert_instance(
+    tx: Connection, endpoint: Endpoint, place: int, attempt: int, at: datetime, replicas: int = 1, most_replicas: int | None = None
+) -> Instance:
     values = {"endpoint_id": endpoint.id, "generation": endpoint.generation, "version": endpoint.version, "place": place}
     begun = {"phase": Phase.STARTING, "address": "", "backend_state": None, "created_at": at, "ready": 0}
-    done = tx.execute(insert(endpoint_instances).values(**values, **begun, attempt=attempt, replicas=replicas))
+    done = tx.execute(insert(endpoint_instances).values(**values, **begun, attempt=attempt, replicas=replicas, most_replicas=most_replicas))
     row = tx.execute(select(endpoint_instances).where(endpoint_instances.c.id == new_id(done))).mappings().one()
     return _instance(row)
 

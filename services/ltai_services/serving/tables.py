@@ -22,6 +22,8 @@ endpoints = Table(
     Column("image", String(64), nullable=False),
     Column("flavor", String(64), nullable=False),
     Column("instances", Integer, nullable=False),
+    # up to so many while there is load
+    Column("most_instances", Integer),
     Column("max_seconds", Integer),
     Column("token_hash", String(64), nullable=False),
     # counts what instances are made from: version, token; instances of an older one are replaced
@@ -61,6 +63,7 @@ endpoint_instances = Table(
     Column("attempt", Integer, nullable=False),
     # one process, or as many as the backend keeps alive together; and how many of them answer
     Column("replicas", Integer, nullable=False, server_default="1"),
+    Column("most_replicas", Integer),
     Column("ready", Integer, nullable=False, server_default="0"),
     Column("phase", String(20), nullable=False),
     Column("address", String(200), nullable=False),

@@ -29,11 +29,20 @@ def make_subject(endpoint: Endpoint, catalog: Catalog) -> Subject:
     )
 
 
+def charged_replicas(endpoint: Endpoint, ready: int) -> int:
+    """Of what the backend adds to under load: those that answer, and never less than what was asked for."""
+    return min(max(ready, endpoint.instances), endpoint.reserved_instances)
+
+
+def workload_name(instance: Instance) -> str:
+    return f"endpoint-{instance.endpoint_id}-{instance.generation}-{instance.place}-{instance.attempt}"
+
+
 def make_workload(endpoint: Endpoint, instance: Instance, catalog: Catalog, access: Access, home: Path, signing_key: str) -> Workload:
     image = catalog.images.get(endpoint.image)
     hashes = (endpoint.token_hash, hash_token(platform_token(signing_key, endpoint.id)))
     return Workload(
-        name=f"endpoint-{endpoint.id}-{instance.generation}-{instance.place}-{instance.attempt}",
+        name=workload_name(instance),
         kind=Kind.ENDPOINT,
         user=endpoint.user,
         tenant=endpoint.tenant,
@@ -61,6 +70,7 @@ def make_workload(endpoint: Endpoint, instance: Instance, catalog: Catalog, acce
         cwd=str(home),
         port=True,
         replicas=instance.replicas,
+        most_replicas=instance.most_replicas,
         grace_seconds=10,
     )
 

@@ -12,7 +12,8 @@ from ltai_services.training.service import TrainingService
 def make(platform: Platform) -> Parts:
     tracking = make_tracking(platform.settings)
     controller = JobController(platform, tracking)
-    return Parts(router=make_router(TrainingService(platform, tracking, controller.poke)), controllers=(controller,))
+    service = TrainingService(platform, tracking, controller.poke, controller.way)
+    return Parts(router=make_router(service), controllers=(controller,))
 
 
 SPEC = ServiceSpec(name="training", title="training jobs", make=make)

@@ -11,9 +11,11 @@ from fastapi.responses import StreamingResponse
 
 from ltai_hub.backends.base import Backend
 from ltai_hub.domain.workloads import Phase
+from ltai_hub.errors import BadInput
 from ltai_hub.web.callers import Caller
 from ltai_hub.web.dependencies import LARGEST, Page, page, require, whose
-from ltai_services.training.models import JobMetrics, JobOut, NewJob
+from ltai_services.places import tell_places
+from ltai_services.training.models import MOST_NODES, JobMetrics, JobOut, NewJob, SpreadOut
 from ltai_services.training.service import TrainingService
 from ltai_services.training.store import Job
 
@@ -30,17 +32,22 @@ def make_router(service: TrainingService) -> APIRouter:
         caller: Reader, paging: Page, tenant: str | None = None, user: str | None = None, phase: Phase | None = None
     ) -> dict[str, Any]:
         jobs, total = await asyncio.to_thread(service.select, caller, paging.part, tenant, whose(caller, user), phase)
-        await service.placed(jobs)
+        await tell_places(service.platform.backend, jobs)
         return page(jobs, total)
 
     @router.post("/jobs", status_code=status.HTTP_201_CREATED)
     async def submit_job(caller: Creator, new: NewJob) -> JobOut:
         return await service.submit(caller, new)
 
+    @router.get("/spread")
+    async def show_spread(caller: Reader) -> SpreadOut:
+        """Over how many nodes a job can spread, and into which clusters."""
+        return service.spread()
+
     @router.get("/jobs/{job_id}")
     async def show_job(caller: Reader, job_id: int) -> JobOut:
         job = await asyncio.to_thread(service.show, caller, job_id)
-        await service.placed([job])
+        await tell_places(service.platform.backend, [job])
         return job
 
     @router.post("/jobs/{job_id}/cancel")
@@ -57,10 +64,16 @@ def make_router(service: TrainingService) -> APIRouter:
 
     @router.get("/jobs/{job_id}/log")
     async def read_log(
-        caller: Reader, job_id: int, offset: Annotated[int, Query(ge=0, le=LARGEST)] = 0, follow: bool = False
+        caller: Reader,
+        job_id: int,
+        offset: Annotated[int, Query(ge=0, le=LARGEST)] = 0,
+        follow: bool = False,
+        node: Annotated[int, Query(ge=0, lt=MOST_NODES)] = 0,
     ) -> StreamingResponse:
+        """Of one of its nodes; what it printed there as `LTAI_NODE`."""
         job = await asyncio.to_thread(service.read, caller, job_id)
-        return StreamingResponse(stream_log(service, job, offset, follow), media_type="text/plain; charset=utf-8")
+        check_node(job, node)
+        return StreamingResponse(stream_log(service, job, offset, follow, node), media_type="text/plain; charset=utf-8")
 
     @router.get("/jobs/{job_id}/events")
     def job_events(caller: Reader, job_id: int) -> dict[str, Any]:
@@ -73,7 +86,14 @@ def make_router(service: TrainingService) -> APIRouter:
     return router
 
 
-async def stream_log(service: TrainingService, job: Job, offset: int, follow: bool) -> AsyncIterator[bytes]:
+def check_node(job: Job, node: int) -> None:
+    """Raises BadInput."""
+    if node >= job.nodes:
+        has = "one node, which is 0" if job.nodes == 1 else f"{job.nodes} nodes, 0 to {job.nodes - 1}"
+        raise BadInput(f"job {job.id} has no node {node}; it has {has}")
+
+
+async def stream_log(service: TrainingService, job: Job, offset: int, follow: bool, node: int = 0) -> AsyncIterator[bytes]:
     """Raw output from byte ``offset``; with ``follow`` it waits for a queued job to start and ends with the job."""
     backend: Backend = service.platform.backend
     while follow and job.backend_state is None and not job.phase.is_final:
@@ -81,5 +101,5 @@ async def stream_log(service: TrainingService, job: Job, offset: int, follow: bo
         job = await asyncio.to_thread(service.again, job.id)
     if job.backend_state is None:
         return
-    async for chunk in backend.logs(job.backend_state, follow=follow, offset=offset):
+    async for chunk in backend.logs(job.backend_state, node, follow, offset):
         yield chunk

@@ -5,35 +5,51 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from ltai_hub.backends.base import HasQueue, Observed
+from ltai_hub.backends.base import HasQueue, Observed, observe_some
 from ltai_hub.catalog.files import profile_mounts
 from ltai_hub.controllers.controller import Controller
 from ltai_hub.domain.workloads import Kind, Phase
 from ltai_hub.errors import BadWorkload, NoCapacity, Problem, TryLater
+from ltai_hub.metering import store as metering
 from ltai_hub.metering.phases import change_phase, to_note_seen
 from ltai_hub.service import Platform
 from ltai_hub.tenancy.admission import admit_waiting, standings
 from ltai_services.images import check_catalog, ensure_image
 from ltai_services.inside import inside_url
-from ltai_services.tracking import PREFIX, NewRun, Run, Tracking, first
+from ltai_services.tracking import PREFIX, NewRun, Run, Tracking
 from ltai_services.training import store
+from ltai_services.training.right_of_way import RightOfWay
 from ltai_services.training.store import Job
-from ltai_services.training.workload import Tracked, make_subject, make_workload, run_tags
+from ltai_services.training.workload import Tracked, make_subject, make_workload, run_tags, workload_name
 
 log = logging.getLogger("ltai.training")
 
 # While something starts or runs its end should show soon; an idle platform should stay idle.
 BUSY_SECONDS, IDLE_SECONDS = 0.5, 5.0
-# Each start asks MLflow and the hub; a thousand at once would only make all of them wait.
-STARTS_AT_ONCE = 16
+# Each start asks MLflow, the hub and the backend. More at once would not be faster: they take the processor from those who submit.
+STARTS_AT_ONCE = 4
+GIVE_WAY_SECONDS = 1.0
 RETRY_SECONDS = 3.0
+# a start that is told again is told to the second
+SAME_START = timedelta(seconds=1)
 GRACE_SECONDS = 10
-DAY = 86_400
 RUN_STATES = {Phase.SUCCEEDED: "FINISHED", Phase.FAILED: "FAILED", Phase.CANCELLED: "KILLED"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """Unfinished jobs without those that wait in the cluster's queue (number → state), which of our own queue hold their reservation,
+    and since when the running ones are metered."""
+
+    jobs: list[Job]
+    waiting: Mapping[int, dict[str, Any]]
+    held: set[int]
+    since: Mapping[str, datetime]
 
 
 @dataclass(frozen=True)
@@ -56,37 +72,55 @@ class JobController(Controller):
         self._not_before: dict[int, float] = {}
         self._starting: dict[int, asyncio.Task[None]] = {}
         self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
+        self.way = RightOfWay()
+        # of those left to the cluster's queue, which may be thousands: each is read once
+        self._states: dict[int, dict[str, Any]] = {}
 
     async def pass_once(self) -> None:
+        await self.way.give(GIVE_WAY_SECONDS)
         began = time.monotonic()
-        jobs, held = await asyncio.to_thread(self._look)
-        for job in jobs:
-            if job.phase is Phase.QUEUED and job.backend_state is None and job.id in held:
+        look = await asyncio.to_thread(self._look)
+        for job in look.jobs:
+            if job.phase is Phase.QUEUED and job.backend_state is None and job.id in look.held:
                 self._begin_start(job)
-        await self._watch([job for job in jobs if job.backend_state is not None and not job.phase.is_final])
-        for job in jobs:
+        begun = [job for job in look.jobs if job.backend_state is not None and not job.phase.is_final]
+        await self._watch([*begun, *await self._moved(look.waiting)], look.since)
+        for job in look.jobs:
             if job.phase.is_final:
                 with self.apart(f"the end of job {job.id}"):
                     await self._end_run(job)
-        busy = held or any(not job.phase.is_final and job.backend_state for job in jobs)
-        # with thousands of jobs half of the time is left for others
+        busy = look.held or look.waiting or begun
+        # with thousands of jobs most of the time is left for others
         self.interval = max(BUSY_SECONDS, time.monotonic() - began) if busy else IDLE_SECONDS
 
     async def settle(self) -> None:
         """Wait for the starts under way (tests, shutdown)."""
         await asyncio.gather(*self._starting.values(), return_exceptions=True)
 
-    def _look(self) -> tuple[list[Job], set[int]]:
-        """Unfinished jobs, and which of the queued ones hold their reservation."""
+    def _look(self) -> Look:
         with self._platform.database.reading() as tx:
-            jobs = store.unfinished(tx)
-            queued = [job for job in jobs if job.phase is Phase.QUEUED]
+            jobs, left = store.unfinished(tx), store.waiting(tx)
+            fresh = store.backend_states(tx, [number for number in left if number not in self._states])
+            # what is being taken out of the cluster's queue has left ours
+            queued = [job for job in jobs if job.phase is Phase.QUEUED and job.backend_state is None]
             answers = standings(tx, Kind.JOB, [job.noun_id for job in queued], self._platform.left_to_queue)
+            since = metering.open_since(tx, Kind.JOB)
         if any(not answer.held and answer.position == 1 for answer in answers.values()):
             with self._platform.database.transaction() as tx:
                 admit_waiting(tx, self._platform.clock(), self._platform.left_to_queue)
                 answers = standings(tx, Kind.JOB, [job.noun_id for job in queued], self._platform.left_to_queue)
-        return jobs, {int(number) for number, answer in answers.items() if answer.held}
+        self._states = {number: self._states.get(number) or fresh[number] for number in left}
+        return Look(jobs, self._states, {int(number) for number, answer in answers.items() if answer.held}, since)
+
+    async def _moved(self, waiting: Mapping[int, dict[str, Any]]) -> list[Job]:
+        """Those for which the cluster's queue has done something."""
+        backend = self._platform.backend
+        still = await backend.only_wait([*waiting.values()]) if isinstance(backend, HasQueue) else [False] * len(waiting)
+        return await asyncio.to_thread(self._read, [number for number, waits in zip(waiting, still, strict=True) if not waits])
+
+    def _read(self, numbers: Sequence[int]) -> list[Job]:
+        with self._platform.database.reading() as tx:
+            return [job for job in store.find_all(tx, numbers) if not job.phase.is_final]
 
     # ---- starting
 
@@ -105,6 +139,7 @@ class JobController(Controller):
     async def _start(self, job: Job) -> None:
         try:
             async with self._starts:
+                await self.way.give(GIVE_WAY_SECONDS)
                 if not await asyncio.to_thread(self._still_waits, job):
                     return
                 state = await self._start_workload(job)
@@ -123,7 +158,16 @@ class JobController(Controller):
             )
         else:
             if not await asyncio.to_thread(self._record_start, job, state):
-                await self._platform.backend.stop(state, 0)
+                await self._stop_unwanted(state)
+
+    async def _stop_unwanted(self, state: dict[str, Any]) -> None:
+        """Nobody else knows of it any more."""
+        while True:
+            try:
+                return await self._platform.backend.stop(state, 0)
+            except Problem as problem:
+                log.warning("what was cancelled while it began is stopped in a moment: %s", problem.message)
+                await asyncio.sleep(RETRY_SECONDS)
 
     def _still_waits(self, job: Job) -> bool:
         """A pass that looked before the last start was written down would start it again, and then stop it as unwanted."""
@@ -135,12 +179,18 @@ class JobController(Controller):
         settings, catalog = self._platform.settings, self._platform.catalog
         check_catalog(catalog, job.flavor, job.image)
         await ensure_image(self._platform, job.image, lambda words: self._say(job, words))
-        run, token = await first(self._ensure_run(job), self._make_token(job))
+        run = await self._ensure_run(job)
+        token = self._platform.workload_tokens.make(Kind.JOB, job.noun_id, job.user, ["models", "training"])
         home = settings.folder.home(job.user)
         profile = catalog.profiles.get(job.profile)
         mounts = profile_mounts(settings.folder, profile, home) if profile else ()
-        tracked = Tracked(inside_url(settings) + PREFIX, run.run_id, run.experiment_id, token)
-        return await self._platform.backend.start(make_workload(job, catalog, home, mounts, tracked))
+        tracked = Tracked(inside_url(settings) + PREFIX, run.run_id, run.experiment_id, token, settings.public_url + PREFIX)
+        folder = await asyncio.to_thread(self._folder_of, job) if job.anywhere else b""
+        return await self._platform.backend.start(make_workload(job, catalog, home, mounts, tracked, folder))
+
+    def _folder_of(self, job: Job) -> bytes:
+        with self._platform.database.reading() as tx:
+            return store.folder_of(tx, job.id)
 
     async def _ensure_run(self, job: Job) -> Run:
         if job.run_id is not None and job.experiment_id is not None:
@@ -149,17 +199,6 @@ class JobController(Controller):
         run = await self._tracking.create_run(new)
         await asyncio.to_thread(self._record, job, run_id=run.run_id, experiment_id=run.experiment_id)
         return run
-
-    async def _make_token(self, job: Job) -> str:
-        await self._revoke_token(job)
-        scopes = ["access:services!service=models", "access:services!service=training"]
-        token = await self._platform.hub.make_token(job.user, scopes, f"job {job.id}", (job.max_seconds or 30 * DAY) + DAY)
-        await asyncio.to_thread(self._record, job, token_id=token.id)
-        return token.value
-
-    async def _revoke_token(self, job: Job) -> None:
-        if job.token_id is not None:
-            await self._platform.hub.revoke_token(job.user, job.token_id)
 
     def _postpone(self, job: Job, seconds: float) -> None:
         self._not_before[job.id] = time.monotonic() + seconds
@@ -199,24 +238,25 @@ class JobController(Controller):
 
     # ---- watching
 
-    async def _watch(self, jobs: list[Job]) -> None:
+    async def _watch(self, jobs: list[Job], since: Mapping[str, datetime]) -> None:
         if not jobs:
             return
-        seen = await self._platform.backend.observe([job.backend_state or {} for job in jobs])
+        looks = await observe_some(self._platform.backend, [job.backend_state or {} for job in jobs])
+        seen = [(job, observed) for job, observed in zip(jobs, looks, strict=True) if observed is not None]
         now = self._platform.clock()
-        for job, observed in zip(jobs, seen, strict=True):
+        for job, observed in seen:
             with self.apart(f"job {job.id}"):
                 if observed.phase in (Phase.QUEUED, Phase.STARTING, Phase.RUNNING):
-                    await self._stop_if_due(job, observed, now)
-                step = next_step(job, observed, now)
+                    await self._stop_if_due(job, now, since.get(job.noun_id))
+                step = next_step(job, observed, now, since.get(job.noun_id))
                 if step is not None:
                     await asyncio.to_thread(self._apply, job, step)
-        await asyncio.to_thread(self._note_seen, jobs, seen, now)
+        await asyncio.to_thread(self._note_seen, seen, now)
 
-    async def _stop_if_due(self, job: Job, observed: Observed, now: datetime) -> None:
+    async def _stop_if_due(self, job: Job, now: datetime, since: datetime | None) -> None:
+        """``since`` it runs: a program that begins again, after a preemption or on another node, has its time again."""
         reason = job.stop_reason
-        started = job.started_at or observed.started_at
-        if not reason and job.max_seconds and started and now > started + timedelta(seconds=job.max_seconds):
+        if not reason and job.max_seconds and since and now > since + timedelta(seconds=job.max_seconds):
             reason = f"stopped after {job.max_seconds} s, the most its profile allows"
             await asyncio.to_thread(self._ask_to_stop, job, reason)
         if reason and job.backend_state is not None:
@@ -248,21 +288,21 @@ class JobController(Controller):
             store.change(tx, job.id, phase=old, **values)
         self.poke()
 
-    def _note_seen(self, jobs: list[Job], seen: list[Observed], now: datetime) -> None:
-        due = to_note_seen(jobs, (observed.phase for observed in seen), now)
+    def _note_seen(self, seen: Sequence[tuple[Job, Observed]], now: datetime) -> None:
+        due = to_note_seen([job for job, _ in seen], (observed.phase for _, observed in seen), now)
         if due:
             with self._platform.database.transaction() as tx:
                 for job in due:
                     store.change(tx, job.id, seen_at=now)
 
-    # ---- the MLflow run and the token
+    # ---- the MLflow run
 
     async def _end_run(self, job: Job) -> None:
-        """When MLflow or the hub does not answer the next pass tries again."""
-        if job.run_id is None or time.monotonic() < self._not_before.get(job.id, 0):
+        """When MLflow or the backend does not answer a later pass tries again."""
+        if job.run_id is None or job.id in self._starting or time.monotonic() < self._not_before.get(job.id, 0):
             return
         try:
-            await self._revoke_token(job)
+            await self._stop_unnoted(job)
             await self._tracking.end_run(
                 job.tenant, job.run_id, RUN_STATES.get(job.phase, "KILLED"), job.ended_at or self._platform.clock()
             )
@@ -271,31 +311,61 @@ class JobController(Controller):
             log.warning("the MLflow run of job %s stays open for now: %s", job.id, problem.message)
             return
         with self._platform.database.transaction() as tx:
-            store.change(tx, job.id, run_ended=True, token_id=None)
+            store.change(tx, job.id, run_ended=True)
+
+    async def _stop_unnoted(self, job: Job) -> None:
+        """Its start may have been cut off between making it and noting so, and then it was cancelled."""
+        if job.backend_state is not None:
+            return
+        if state := await self._platform.backend.find(Kind.JOB, workload_name(job), job.tenant):
+            await self._platform.backend.stop(state, 0)
+            with self._platform.database.transaction() as tx:
+                store.change(tx, job.id, backend_state=state)
 
 
-def next_step(job: Job, seen: Observed, now: datetime) -> Step | None:
-    """What the observation changes; None when the row already says it. Pure."""
+def next_step(job: Job, seen: Observed, now: datetime, since: datetime | None = None) -> Step | None:
+    """What the observation changes; None when the row already says it. ``since``: the beginning of its open usage interval. Pure."""
     if seen.phase is Phase.QUEUED:
         return _waits(job, seen, now)
     if seen.phase is Phase.STARTING:
-        return Step(((Phase.STARTING, now),)) if job.phase is Phase.QUEUED else None
-    is_metered = job.phase in (Phase.RUNNING, Phase.STOPPING)
+        return _starts(job, seen, now)
+    earlier = _earlier_run(job, seen, since)
+    is_metered = job.phase in (Phase.RUNNING, Phase.STOPPING) and not earlier
     if seen.phase is Phase.RUNNING:
-        return None if is_metered else Step(((Phase.RUNNING, seen.started_at or now),))
+        if not is_metered:
+            return Step((*earlier, (Phase.RUNNING, seen.started_at or now)), seen.reason)
+        # the cluster it is in may have ceased to answer
+        return Step((), seen.reason) if job.phase is Phase.RUNNING and seen.reason != job.reason else None
     ended = seen.ended_at or job.seen_at or seen.started_at or job.started_at or now
     outcome, reason = _outcome(job, seen)
     begun: tuple[tuple[Phase, datetime], ...] = ()
     if not is_metered and seen.started_at is not None:
         begun = ((Phase.RUNNING, min(seen.started_at, ended)),)
     started = begun[0][1] if begun else job.started_at
-    return Step((*begun, (outcome, max(ended, started or ended))), reason, seen.exit_code)
+    return Step((*earlier, *begun, (outcome, max(ended, started or ended))), reason, seen.exit_code)
+
+
+def _starts(job: Job, seen: Observed, now: datetime) -> Step | None:
+    """Perhaps again: its node is lost, or somebody removed its pods."""
+    if job.phase is Phase.QUEUED:
+        return Step(((Phase.STARTING, now),), seen.reason)
+    if job.phase is Phase.RUNNING:
+        return Step(((Phase.STARTING, seen.ended_at or job.seen_at or now),), seen.reason)
+    return Step((), seen.reason) if job.phase is Phase.STARTING and seen.reason != job.reason else None
+
+
+def _earlier_run(job: Job, seen: Observed, since: datetime | None) -> tuple[tuple[Phase, datetime], ...]:
+    """The end of a run that what is seen now came after, while nobody looked: it is metered to where it was seen last."""
+    if job.phase is not Phase.RUNNING or since is None or seen.started_at is None or seen.started_at - since <= SAME_START:
+        return ()
+    return ((Phase.STARTING, max(min(job.seen_at or since, seen.started_at), since)),)
 
 
 def _waits(job: Job, seen: Observed, now: datetime) -> Step | None:
     """In the cluster's queue; perhaps again, after others took its place."""
     if job.phase is Phase.QUEUED:
-        return None if seen.reason == job.reason else Step((), seen.reason)
+        # place and reason are told as they are when they are asked for: with thousands waiting each step of the queue changes them all
+        return None
     if job.phase is Phase.STOPPING:
         return None
     return Step(((Phase.QUEUED, seen.ended_at or now),), seen.reason)

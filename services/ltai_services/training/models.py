@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field
 
 from ltai_hub.domain.workloads import Phase
+from ltai_services.places import Placed
+from ltai_services.training.folder import LONGEST_TEXT
 
 Word = Annotated[str, Field(max_length=32_768)]
 
 
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+MOST_NODES = 1024
 
 
 class NewJob(Body):
@@ -24,16 +29,21 @@ class NewJob(Body):
     flavor: str | None = Field(default=None, description="another of the profile's flavors")
     tenant: str | None = Field(default=None, description="slug; left out: your default tenant")
     nodes: int = Field(
-        default=1, ge=1, le=1024, description="replicas that start together, each with the flavor; more than one needs a cluster"
+        default=1, ge=1, le=MOST_NODES, description="replicas that start together, each with the flavor; more than one needs a cluster"
+    )
+    anywhere: bool = Field(
+        default=False,
+        description="in whichever cluster has room, where there are several. It then finds an empty home with `folder` in it, wherever it "
+        "runs, and none of your files; what it writes there goes with it",
+    )
+    folder: str | None = Field(
+        default=None, max_length=LONGEST_TEXT, description="only with `anywhere`: a zip archive in base64, 256 KiB at most, unpacked in cwd"
     )
     cwd: str = Field(default="", max_length=4096, description="folder inside your home in which the command runs")
     env: dict[str, Word] = Field(default_factory=dict, max_length=200, description="more environment variables")
 
 
-class JobOut(BaseModel):
-    # of one that waits in a cluster's queue: the backend is asked where
-    _state: dict[str, Any] | None = PrivateAttr(default=None)
-
+class JobOut(Placed):
     id: int
     name: str
     user: str
@@ -42,13 +52,12 @@ class JobOut(BaseModel):
     image: str
     flavor: str
     nodes: int
+    anywhere: bool
     command: list[str]
     cwd: str
     env: dict[str, str]
     phase: Phase
-    reason: str
     exit_code: int | None
-    queue_position: int | None
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -61,6 +70,11 @@ class JobOut(BaseModel):
     max_seconds: int | None
     cost_micro: int
     currency: str
+
+
+class SpreadOut(BaseModel):
+    most_nodes: int = Field(description="1 where this platform is one machine")
+    clusters: list[str] = Field(description="others, in which a job with `anywhere` may run too")
 
 
 class LoggedModelOut(BaseModel):

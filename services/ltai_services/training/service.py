@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy.engine import Connection
 
-from ltai_hub.backends.base import HasQueue, RunsTogether, check_fits
+from ltai_hub.backends.base import RunsTogether, SpansClusters, check_fits
 from ltai_hub.domain.lists import Part
 from ltai_hub.domain.workloads import Kind, Phase
-from ltai_hub.errors import BadWorkload, Conflict
+from ltai_hub.errors import BadInput, BadWorkload, Conflict
 from ltai_hub.metering.costs import costs_of
 from ltai_hub.metering.phases import change_phase
 from ltai_hub.service import Platform
@@ -24,44 +25,64 @@ from ltai_hub.web.history import EventOut, history_of
 from ltai_services.registry import Registry
 from ltai_services.tracking import PREFIX, Tracking, from_pairs, metrics_of
 from ltai_services.training import store
-from ltai_services.training.models import JobMetrics, JobOut, LoggedModelOut, NewJob
+from ltai_services.training.folder import read_folder
+from ltai_services.training.models import MOST_NODES, JobMetrics, JobOut, LoggedModelOut, NewJob, SpreadOut
+from ltai_services.training.right_of_way import RightOfWay
 from ltai_services.training.store import Job, NewRow
 from ltai_services.training.workload import check_command, check_cwd, check_env, make_subject
 
 
 class TrainingService:
-    """``poke`` wakes the controller; it may be called from any thread."""
+    """``poke`` wakes the controller; it may be called from any thread. ``way``: the controller gives it to those who submit."""
 
-    def __init__(self, platform: Platform, tracking: Tracking, poke: Callable[[], None]) -> None:
+    def __init__(self, platform: Platform, tracking: Tracking, poke: Callable[[], None], way: RightOfWay) -> None:
         self.platform = platform
         self.database = platform.database
         self.catalog = platform.catalog
         self.tracking = tracking
         self.registry = Registry(tracking)
         self.poke = poke
+        self.way = way
 
     async def submit(self, caller: Caller, new: NewJob) -> JobOut:
         """Raises BadInput, Denied, BadWorkload for a flavor that can never run here, OverQuota."""
-        return await self._submit(caller, await asyncio.to_thread(self._new_row, caller, new))
+        return await self._submit(caller, partial(self._new_row, caller, new))
 
     async def rerun(self, caller: Caller, job_id: int) -> JobOut:
         """The same again as a new job of the caller."""
-        return await self._submit(caller, await asyncio.to_thread(self._row_again, caller, job_id))
+        return await self._submit(caller, partial(self._row_again, caller, job_id))
 
-    async def _submit(self, caller: Caller, row: NewRow) -> JobOut:
-        if row.nodes > 1 and not isinstance(self.platform.backend, RunsTogether):
-            raise BadWorkload(f"this platform runs a job on one node and this asks for {row.nodes}; several nodes need a cluster")
-        await check_fits(self.platform.backend, self.catalog.get_flavor(row.flavor).resources, row.nodes)
-        job = await asyncio.to_thread(self._insert, caller, row)
+    def spread(self) -> SpreadOut:
+        backend = self.platform.backend
+        return SpreadOut(
+            most_nodes=MOST_NODES if isinstance(backend, RunsTogether) else 1,
+            clusters=[*backend.clusters()] if isinstance(backend, SpansClusters) else [],
+        )
+
+    async def _submit(self, caller: Caller, make_row: Callable[[], NewRow]) -> JobOut:
+        with self.way.taken():
+            job = await self._admit(caller, await asyncio.to_thread(make_row))
+        # when the way is free again
         self.poke()
         return job
+
+    async def _admit(self, caller: Caller, row: NewRow) -> JobOut:
+        spread = self.spread()
+        if row.nodes > spread.most_nodes:
+            raise BadWorkload(f"this platform runs a job on one node and this asks for {row.nodes}; several nodes need a cluster")
+        if row.anywhere and not spread.clusters:
+            raise BadWorkload("this platform has one place where jobs run and no more clusters; submit the job without anywhere")
+        await check_fits(self.platform.backend, self.catalog.get_flavor(row.flavor).resources, row.nodes, row.anywhere)
+        return await asyncio.to_thread(self._insert, caller, row)
 
     def _new_row(self, caller: Caller, new: NewJob) -> NewRow:
         name, command = check_title(new.name, "job"), check_command(new.command)
         cwd, env = check_cwd(new.cwd), check_env(new.env)
+        folder = read_folder(new.folder)
+        if folder and not new.anywhere:
+            raise BadInput("a folder goes along only with a job that may run anywhere; any other finds your home as it is")
         with self.database.reading() as tx:
             chosen = resolve(tx, self.catalog, caller, new.tenant or "", new.profile or "", new.image or "", new.flavor or "")
-            permit(tx, caller, "jobs:create", chosen.tenant, owner=caller.name)
         return NewRow(
             name=name,
             user=caller.name,
@@ -74,6 +95,8 @@ class TrainingService:
             env=env,
             max_seconds=chosen.profile.max_seconds,
             nodes=new.nodes,
+            anywhere=new.anywhere,
+            folder=folder,
         )
 
     def _row_again(self, caller: Caller, job_id: int) -> NewRow:
@@ -81,6 +104,7 @@ class TrainingService:
             old = self._permitted(tx, caller, "jobs:read", job_id)
             permit(tx, caller, "jobs:create", old.tenant, owner=caller.name)
             chosen = resolve(tx, self.catalog, caller, old.tenant, old.profile, old.image, old.flavor)
+            folder = store.folder_of(tx, old.id)
         return NewRow(
             name=old.name,
             user=caller.name,
@@ -93,6 +117,8 @@ class TrainingService:
             env=old.env,
             max_seconds=chosen.profile.max_seconds,
             nodes=old.nodes,
+            anywhere=old.anywhere,
+            folder=folder,
             attempt=old.attempt + 1,
             rerun_of=old.id,
         )
@@ -124,16 +150,9 @@ class TrainingService:
             if not job.phase.is_final:
                 raise Conflict(f"job {job.id} is {job.phase}; cancel it first, then delete it")
             store.change(tx, job.id, deleted=True)
+            store.drop_folder(tx, job.id)
         if job.backend_state is not None:
             await self.platform.backend.forget(job.backend_state)
-
-    async def placed(self, jobs: Sequence[JobOut]) -> None:
-        """Writes into them place and reason of those that wait in the cluster's queue."""
-        waiting = [(job, job._state) for job in jobs if job._state is not None]
-        if waiting and isinstance(self.platform.backend, HasQueue):
-            seen = await self.platform.backend.observe([state for _, state in waiting])
-            for (job, _), observed in zip(waiting, seen, strict=True):
-                job.queue_position, job.reason = observed.position, observed.reason or job.reason
 
     def select(self, caller: Caller, part: Part, tenant: str | None, user: str | None, phase: Phase | None) -> tuple[list[JobOut], int]:
         now = self.platform.clock()
@@ -186,8 +205,9 @@ class TrainingService:
             ask = Ask(Kind.JOB, job.noun_id, job.user, job.tenant, job.flavor, subject.resources, job.nodes)
             admission = admit(tx, caller, "jobs:create", ask, now, self.platform.left_to_queue)
             change_phase(tx, subject, None, Phase.QUEUED, admission.reason, now, caller.name)
-            store.change(tx, job.id, reason=admission.reason)
-            return self._out(tx, store.get(tx, job.id), now)
+            if admission.reason:
+                store.change(tx, job.id, reason=admission.reason)
+        return self._one_out(job, admission, 0, now)
 
     def _permitted(self, tx: Connection, caller: Caller, action: str, job_id: int) -> Job:
         check_number(job_id, "job")
@@ -216,6 +236,7 @@ class TrainingService:
             image=job.image,
             flavor=job.flavor,
             nodes=job.nodes,
+            anywhere=job.anywhere,
             command=[*job.command],
             cwd=job.cwd,
             env=dict(job.env),

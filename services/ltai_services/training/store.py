@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, bindparam, cast, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Insert, Select, String, Update, bindparam, cast, delete, func, insert, not_, or_, select, update
 from sqlalchemy.engine import Connection
 
 from ltai_hub.db.base import UtcDateTime
 from ltai_hub.db.engine import new_id
 from ltai_hub.db.lists import has_text, in_sight, seconds_between, take_part
-from ltai_hub.db.tables import tenants
+from ltai_hub.db.tables import tenant_id, tenants
 from ltai_hub.domain.lists import Part, Sight
 from ltai_hub.domain.workloads import Kind, Phase
 from ltai_hub.errors import NotFound
 from ltai_hub.metering.store import cost_until
-from ltai_services.training.tables import jobs
+from ltai_services.training.tables import job_folders, jobs
 
+ASKED = ("name", "user", "tenant", "profile", "image", "flavor", "cwd", "max_seconds", "nodes", "anywhere", "attempt", "rerun_of")
+BEGINNING: dict[str, Any] = {"phase": Phase.QUEUED, "reason": "", "run_ended": False, "stop_reason": ""}
+NOT_YET: dict[str, Any] = dict.fromkeys(("exit_code", "run_id", "experiment_id", "backend_state", "started_at", "ended_at", "seen_at"))
 FINAL = [phase for phase in Phase if phase.is_final]
+# a statement takes no more values than some tens of thousands
+MOST_ASKED = 5000
+WAITING = (jobs.c.phase == Phase.QUEUED) & jobs.c.backend_state.is_not(None) & (jobs.c.stop_reason == "")
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class Job:
     env: Mapping[str, str]
     max_seconds: int | None
     nodes: int
+    anywhere: bool
     phase: Phase
     reason: str
     exit_code: int | None
@@ -45,7 +53,6 @@ class Job:
     run_id: str | None
     experiment_id: str | None
     run_ended: bool
-    token_id: str | None
     stop_reason: str
     backend_state: dict[str, Any] | None
     created_at: datetime
@@ -71,36 +78,33 @@ class NewRow:
     env: Mapping[str, str]
     max_seconds: int | None
     nodes: int = 1
+    anywhere: bool = False
+    folder: bytes = field(default=b"", repr=False)
     attempt: int = 1
     rerun_of: int | None = None
 
 
 def insert_job(tx: Connection, new: NewRow, at: datetime) -> Job:
-    tenant_id = tx.execute(select(tenants.c.id).where(tenants.c.slug == new.tenant)).scalar_one()
-    done = tx.execute(
-        insert(jobs).values(
-            name=new.name,
-            user=new.user,
-            tenant_id=tenant_id,
-            profile=new.profile,
-            image=new.image,
-            flavor=new.flavor,
-            command=list(new.command),
-            cwd=new.cwd,
-            env=dict(new.env),
-            max_seconds=new.max_seconds,
-            nodes=new.nodes,
-            phase=Phase.QUEUED,
-            reason="",
-            attempt=new.attempt,
-            rerun_of=new.rerun_of,
-            run_ended=False,
-            stop_reason="",
-            deleted=False,
-            created_at=at,
-        )
-    )
-    return get(tx, new_id(done))
+    values: dict[str, Any] = {name: getattr(new, name) for name in ASKED} | BEGINNING | {"env": dict(new.env), "created_at": at}
+    job_id = new_id(tx.execute(_new(), values | {"command": list(new.command), "deleted": False}))
+    if new.folder:
+        tx.execute(insert(job_folders).values(job_id=job_id, archive=new.folder))
+    return Job(id=job_id, command=new.command, **values, **NOT_YET)
+
+
+@cache
+def _new() -> Insert:
+    return insert(jobs).values(tenant_id=tenant_id())
+
+
+def folder_of(tx: Connection, job_id: int) -> bytes:
+    """The archive it takes along; empty when there is none."""
+    archive = tx.execute(select(job_folders.c.archive).where(job_folders.c.job_id == job_id)).scalar()
+    return bytes(archive or b"")
+
+
+def drop_folder(tx: Connection, job_id: int) -> None:
+    tx.execute(delete(job_folders).where(job_folders.c.job_id == job_id))
 
 
 def get(tx: Connection, job_id: int) -> Job:
@@ -112,15 +116,33 @@ def get(tx: Connection, job_id: int) -> Job:
 
 
 def find(tx: Connection, job_id: int) -> Job | None:
-    row = tx.execute(_select().where(jobs.c.id == job_id, jobs.c.deleted.is_(False))).mappings().first()
+    row = tx.execute(_by_id(), {"job_id": job_id}).mappings().first()
     return None if row is None else _job(row)
+
+
+def find_all(tx: Connection, job_ids: Sequence[int]) -> list[Job]:
+    """Those that are there, oldest first."""
+    if not job_ids:
+        return []
+    query = _select().where(jobs.c.id.in_(list(job_ids)), jobs.c.deleted.is_(False)).order_by(jobs.c.id)
+    return [_job(row) for row in tx.execute(query).mappings()]
+
+
+@cache
+def _by_id() -> Select[Any]:
+    return _select().where(jobs.c.id == bindparam("job_id"), jobs.c.deleted.is_(False))
 
 
 def change(tx: Connection, job_id: int, **values: Any) -> None:
     """Columns by name. Called beside ``metering.phases.change_phase`` when the phase is among them."""
     if "reason" in values:
         values["reason"] = values["reason"][:2000]
-    tx.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+    tx.execute(_change(), {"job": job_id, **values})
+
+
+@cache
+def _change() -> Update:
+    return update(jobs).where(jobs.c.id == bindparam("job"))
 
 
 def select_jobs(tx: Connection, sight: Sight, part: Part, now: datetime, phase: Phase | None = None) -> tuple[list[Job], int]:
@@ -147,10 +169,24 @@ def _sorts(now: datetime) -> dict[str, ColumnElement[Any]]:
 
 
 def unfinished(tx: Connection) -> list[Job]:
-    """What the controller has to do with, oldest first: not final, or final with an MLflow run still open."""
+    """What the controller has to do with, oldest first: not final, or final with an MLflow run still open; without ``waiting``."""
     open_run = jobs.c.run_id.is_not(None) & jobs.c.run_ended.is_(False)
-    query = _select().where(or_(jobs.c.phase.not_in(FINAL), open_run))
+    query = _select().where(or_(jobs.c.phase.not_in(FINAL), open_run), not_(WAITING))
     return [_job(row) for row in tx.execute(query.order_by(jobs.c.id)).mappings()]
+
+
+def waiting(tx: Connection) -> list[int]:
+    """The numbers of those left to a cluster's queue, oldest first. They may be thousands, so no more of them is read."""
+    return list(tx.execute(select(jobs.c.id).where(WAITING).order_by(jobs.c.id)).scalars())
+
+
+def backend_states(tx: Connection, job_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Number → the backend's state."""
+    found: dict[int, dict[str, Any]] = {}
+    for begin in range(0, len(job_ids), MOST_ASKED):
+        query = select(jobs.c.id, jobs.c.backend_state).where(jobs.c.id.in_(job_ids[begin : begin + MOST_ASKED]))
+        found |= {number: state for number, state in tx.execute(query)}
+    return found
 
 
 def _select() -> Select[Any]:

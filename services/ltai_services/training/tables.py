@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Column, ForeignKey, Index, Integer, String, Table
+from sqlalchemy import JSON, Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, false
 
 from ltai_hub.db.base import UtcDateTime, metadata
 from ltai_hub.db.tables import Id
@@ -23,6 +23,8 @@ jobs = Table(
     Column("max_seconds", Integer),
     # replicas that start together; each gets the flavor
     Column("nodes", Integer, nullable=False, server_default="1"),
+    # in whichever cluster has room
+    Column("anywhere", Boolean, nullable=False, server_default=false()),
     Column("phase", String(20), nullable=False),
     Column("reason", String(2000), nullable=False),
     Column("exit_code", Integer),
@@ -32,8 +34,6 @@ jobs = Table(
     Column("experiment_id", String(64)),
     # the MLflow run has got its final state
     Column("run_ended", Boolean, nullable=False),
-    # of the hub token the program was given; revoked at its end
-    Column("token_id", String(40)),
     # why the platform or a person asked it to end; empty while nobody did
     Column("stop_reason", String(500), nullable=False),
     Column("backend_state", JSON),
@@ -43,6 +43,13 @@ jobs = Table(
     Column("ended_at", UtcDateTime),
     # last time it was seen running: where the usage ends when the machine went down under it
     Column("seen_at", UtcDateTime),
+)
+# what a job takes along where the home is not: a zip archive
+job_folders = Table(
+    "job_folders",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id"), primary_key=True),
+    Column("archive", LargeBinary, nullable=False),
 )
 Index("ix_jobs_user", jobs.c.user)
 Index("ix_jobs_phase", jobs.c.phase)

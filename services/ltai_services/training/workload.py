@@ -18,28 +18,34 @@ from ltai_services.training.store import Job
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Set by the platform for every job; a job's own values would send its results elsewhere or under another name.
 RESERVED_PREFIXES = ("LTAI_", "MLFLOW_TRACKING_", "JUPYTERHUB_", "LD_")
-RESERVED = {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_WORKSPACE", "HOME", "USER"}
+RESERVED = {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_WORKSPACE", "HOME", "USER", "NVIDIA_VISIBLE_DEVICES", "ASCEND_VISIBLE_DEVICES"}
 LARGEST_COMMAND = 131_072
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """Where the job's results go. ``token`` is the person's, good for MLflow and the job service only."""
+    """Where the job's results go. ``token`` is the person's, good for MLflow and the job service only; ``public_url`` reaches it from
+    anywhere."""
 
     url: str
     run_id: str
     experiment_id: str
     token: str
+    public_url: str = ""
 
 
 def make_subject(job: Job, catalog: Catalog) -> Subject:
     return Subject(Kind.JOB, job.noun_id, job.name, job.user, job.tenant, job.flavor, catalog.resources_of(job.flavor), job.nodes)
 
 
-def make_workload(job: Job, catalog: Catalog, home: Path, mounts: Sequence[Mount], tracked: Tracked) -> Workload:
+def workload_name(job: Job) -> str:
+    return f"job-{job.id}"
+
+
+def make_workload(job: Job, catalog: Catalog, home: Path, mounts: Sequence[Mount], tracked: Tracked, folder: bytes = b"") -> Workload:
     profile = catalog.profiles.get(job.profile)
     return Workload(
-        name=f"job-{job.id}",
+        name=workload_name(job),
         kind=Kind.JOB,
         user=job.user,
         tenant=job.tenant,
@@ -54,6 +60,9 @@ def make_workload(job: Job, catalog: Catalog, home: Path, mounts: Sequence[Mount
         copies=profile.copy if profile else (),
         replicas=job.nodes,
         max_seconds=job.max_seconds,
+        anywhere=job.anywhere,
+        folder=folder,
+        env_elsewhere={"MLFLOW_TRACKING_URI": tracked.public_url} if job.anywhere else {},
     )
 
 

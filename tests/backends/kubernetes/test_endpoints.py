@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ltai_hub.backends.kubernetes.endpoints import address_of, endpoint_name, make_deployment, make_service
+from ltai_hub.backends.kubernetes.endpoints import address_of, endpoint_name, make_autoscaler, make_deployment, make_service
 from ltai_hub.domain.workloads import Kind
 from ltai_hub.settings import KubernetesSettings
 from tests.backends.kubernetes.arrange import a_blueprint
@@ -71,3 +71,16 @@ def test_one_address_stands_for_all_replicas() -> None:
 
 def test_names_of_pods_stay_within_what_a_cluster_takes() -> None:
     assert len(f"{endpoint_name('endpoint-' + 'x' * 90)}-xxxxxxxxxx-xxxxx") <= 63
+
+
+def test_the_autoscaler_keeps_to_the_bounds_and_goes_with_its_deployment() -> None:
+    deployment = make_deployment(a_blueprint(**ENDPOINT), "endpoint-3-1-0-1")
+    deployment["metadata"]["uid"] = "u-1"
+    made = make_autoscaler(deployment, 2, 5)
+    assert made["metadata"]["ownerReferences"] == [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "name": "endpoint-3-1-0-1", "uid": "u-1"}
+    ]
+    assert (made["spec"]["minReplicas"], made["spec"]["maxReplicas"]) == (2, 5)
+    assert made["spec"]["metrics"] == [
+        {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}
+    ]

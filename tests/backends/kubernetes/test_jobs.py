@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ltai_hub.backends.kubernetes.jobs import job_name, make_jobset
+from ltai_hub.backends.kubernetes.jobs import job_name, make_jobset, variables_of
 from ltai_hub.settings import KubernetesSettings
 from tests.backends.kubernetes.arrange import CARDS, a_blueprint
 
@@ -50,6 +50,8 @@ def test_the_jobset_of_one_node() -> None:
                     {"name": "HOME", "value": "/home/alice"},
                     {"name": "USER", "value": "alice"},
                     {"name": "LTAI_JOB", "value": "7"},
+                    {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"},
+                    {"name": "ASCEND_VISIBLE_DEVICES", "value": "void"},
                     {
                         "name": "LTAI_NODE",
                         "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['batch.kubernetes.io/job-completion-index']"}},
@@ -57,7 +59,7 @@ def test_the_jobset_of_one_node() -> None:
                     {"name": "PET_NNODES", "value": "1"},
                     {"name": "PET_NPROC_PER_NODE", "value": "1"},
                     {"name": "PET_NODE_RANK", "value": "$(LTAI_NODE)"},
-                    {"name": "PET_MASTER_ADDR", "value": "job-7-node-0-0.job-7"},
+                    {"name": "PET_MASTER_ADDR", "value": "localhost"},
                     {"name": "PET_MASTER_PORT", "value": "29500"},
                     {"name": "LTAI_NODES", "value": "1"},
                 ],
@@ -96,20 +98,21 @@ def test_the_jobset_of_one_node() -> None:
         "restartPolicy": "Never",
     }
     assert pod_of(made)["spec"] == pod
-    assert pod_of(made)["metadata"] == {"labels": LABELS, "annotations": {"ltai.dev/hostfile": "job-7-node-0-0.job-7 slots=1\n"}}
+    assert pod_of(made)["metadata"] == {"labels": LABELS, "annotations": {"ltai.dev/hostfile": "localhost slots=1\n"}}
     assert made["metadata"] == {
         "name": "job-7",
         "namespace": "uni-physics",
         "labels": LABELS | {"kueue.x-k8s.io/queue-name": "main", "kueue.x-k8s.io/priority-class": "uni-batch"},
     }
     assert made["spec"]["suspend"] is True
-    assert made["spec"]["network"] == {"enableDNSHostnames": True, "publishNotReadyAddresses": True}
+    assert made["spec"]["network"] == {"enableDNSHostnames": False, "publishNotReadyAddresses": True}
     job = made["spec"]["replicatedJobs"][0]["template"]["spec"]
     assert (job["completionMode"], job["completions"], job["parallelism"], job["backoffLimit"]) == ("Indexed", 1, 1, 0)
 
 
 def test_several_nodes_are_told_how_they_find_one_another() -> None:
     made = make_jobset(a_blueprint(replicas=3))
+    assert made["spec"]["network"] == {"enableDNSHostnames": True, "publishNotReadyAddresses": True}
     env = env_of(made, node=2)
     hosts = [f"job-7-node-0-{node}.job-7" for node in range(3)]
     assert json.loads(env["TF_CONFIG"]) == {
@@ -152,3 +155,11 @@ def test_host_names_stay_within_what_dns_takes() -> None:
 def test_ended_jobs_leave_the_cluster_after_the_time_that_is_set() -> None:
     made = make_jobset(a_blueprint(KubernetesSettings(instance="uni", kept_seconds=60)))
     assert made["spec"]["ttlSecondsAfterFinished"] == 60
+
+
+def test_variables_are_the_same_however_the_api_server_writes_them() -> None:
+    wished = make_jobset(a_blueprint(env={"EMPTY": "", "LTAI_TOKEN": "t1"}))
+    stored = json.loads(json.dumps(wished).replace('"name": "EMPTY", "value": ""', '"name": "EMPTY"'))
+    assert stored != wished
+    assert variables_of(stored) == variables_of(wished)
+    assert variables_of(make_jobset(a_blueprint(env={"EMPTY": "", "LTAI_TOKEN": "t2"}))) != variables_of(wished)

@@ -146,3 +146,31 @@ async def test_what_was_written_but_not_noted_before_a_crash_is_written_once(tmp
     await again.settle("job-7", ended=True)
     assert read(again) == b"one\ntwo\n"
     assert not list(tmp_path.rglob("*.mark"))
+
+
+class SilentCluster:
+    """Its one node tells nothing until ``tells`` is set."""
+
+    def __init__(self) -> None:
+        self.tells = False
+        self.asked = 0
+
+    async def log(self, namespace: str, pod: str, container: str, follow: bool, since: str) -> AsyncIterator[bytes]:
+        self.asked += 1
+        if not self.tells:
+            raise TryLater("its node does not tell its log (502)")
+        yield FIRST + pod.encode() + b"\n"
+
+
+async def test_a_node_that_tells_nothing_is_asked_for_one_of_its_logs_and_later_for_all(tmp_path: Path) -> None:
+    cluster = SilentCluster()
+    keeper = LogKeeper(cluster, tmp_path)  # type: ignore[arg-type]
+    pods = [a_replica(f"pod-{index}", over=True, index=index) for index in range(20)]
+    keeper.follow("job-7", pods)
+    await asyncio.sleep(0.3)
+    # one of them now, then after 0.01, 0.02, 0.04, 0.08 and 0.16 s
+    assert 2 <= cluster.asked <= 6
+    cluster.tells = True
+    await keeper.settle("job-7", ended=True)
+    await keeper.settle("job-7", ended=True)
+    assert [read(keeper, index) for index in range(20)] == [f"pod-{index}\n".encode() for index in range(20)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from ltai_hub.backends.kubernetes.api import Object
-from ltai_hub.backends.kubernetes.observe import STOPPED, observe_endpoint, observe_job
+from ltai_hub.backends.kubernetes.backend import only_waits
+from ltai_hub.backends.kubernetes.observe import STOPPED, is_without_pods, observe_endpoint, observe_job, refusals
 from ltai_hub.backends.kubernetes.queue import Standing, make_standing, places_behind, places_by_age, places_of
+from ltai_hub.backends.kubernetes.times import moment
 from ltai_hub.domain.workloads import Phase
 from tests.backends.kubernetes.arrange import a_jobset, a_pod, ended, running
 
@@ -168,3 +170,66 @@ def test_what_kueue_has_not_come_to_yet_stands_behind_the_rest() -> None:
     unseen = [{"metadata": {"uid": uid, "creationTimestamp": f"2026-01-01T00:00:{at}Z"}} for uid, at in (("b", "05"), ("a", "04"))]
     assert places_behind({"x": 1, "y": 7}, unseen) == {"a": 8, "b": 9}
     assert places_behind({}, unseen) == {"a": 1, "b": 2}
+
+
+# ---- a node that is lost
+
+
+def a_lost_pod(name: str = "p") -> Object:
+    """Its node stopped answering at 00:01:00; five minutes later the cluster gave it up."""
+    pod = a_pod(name, state=running(), conditions=[{"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:01:00Z"}])
+    pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:06:00Z"
+    return pod
+
+
+def test_a_job_on_a_lost_node_is_not_running_since_the_node_was_seen_last() -> None:
+    pods = [a_lost_pod("a"), a_pod("b", state=running())]
+    before = observe_job(a_jobset(), pods, NOWHERE, moment("2026-01-01T00:06:29Z"))
+    assert before.phase is Phase.RUNNING
+    seen = observe_job(a_jobset(), pods, NOWHERE, moment("2026-01-01T00:06:31Z"))
+    assert (seen.phase, seen.ended_at) == (Phase.STARTING, moment("2026-01-01T00:01:00Z"))
+    assert "its node does not answer any more" in seen.reason
+
+
+def test_a_stopped_job_on_a_lost_node_has_ended() -> None:
+    marked = a_jobset(annotations={STOPPED: "2026-01-01T00:20:00+00:00"})
+    seen = observe_job(marked, [a_lost_pod()], NOWHERE, moment("2026-01-01T00:20:01Z"))
+    assert (seen.phase, seen.reason, seen.ended_at) == (Phase.FAILED, "stopped", moment("2026-01-01T00:01:00Z"))
+
+
+def test_a_job_whose_pods_the_cluster_does_not_make_says_why() -> None:
+    began = moment("2026-01-01T00:00:00Z")
+    assert began is not None
+    resumed = a_jobset(conditions=[{"type": "Suspended", "status": "False", "lastTransitionTime": "2026-01-01T00:01:00Z"}])
+    assert not is_without_pods(resumed, [], began + timedelta(seconds=62))
+    assert is_without_pods(resumed, [], began + timedelta(seconds=66))
+    assert not is_without_pods(resumed, [a_pod()], began + timedelta(seconds=66))
+    assert not is_without_pods(a_jobset(suspended=True), [], began + timedelta(seconds=66))
+    event = {"involvedObject": {"kind": "Job", "name": "job-7-node-0"}, "message": 'RuntimeClass "x" not found'}
+    refused = refusals([event])["job-7-node-0"]
+    seen = observe_job(resumed, [], NOWHERE, refused=refused)
+    assert (seen.phase, seen.reason) == (Phase.STARTING, 'the cluster does not make its pod: RuntimeClass "x" not found')
+
+
+def test_an_endpoint_whose_pods_the_cluster_does_not_make_says_why() -> None:
+    deployment = a_deployment()
+    deployment["status"]["conditions"] = [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]
+    assert observe_endpoint(deployment, [], NOWHERE, "").reason == "the cluster does not make its pod: exceeded quota"
+
+
+def test_a_pod_that_was_written_off_with_its_node_runs_no_more() -> None:
+    """The collector of orphans sets the phase; what the node said last of the container stays."""
+    pod = a_lost_pod()
+    pod["status"]["phase"] = "Failed"
+    seen = observe_job(a_jobset(), [pod], NOWHERE, moment("2026-01-01T00:20:00Z"))
+    assert (seen.phase, seen.started_at) == (Phase.STARTING, None)
+    seen = observe_job(a_jobset(terminal="Failed"), [pod], NOWHERE, moment("2026-01-01T00:20:00Z"))
+    assert (seen.phase, seen.ended_at) == (Phase.FAILED, moment("2026-01-01T00:01:00Z"))
+
+
+def test_what_was_asked_to_stop_does_more_than_wait() -> None:
+    waiting: Object = {"metadata": {}, "spec": {"suspend": True}}
+    assert only_waits(waiting)
+    for other in ({"spec": {"suspend": False}}, {"status": {"terminalState": "Failed"}}, {"metadata": {"annotations": {STOPPED: "2026"}}}):
+        assert not only_waits(waiting | other)
+    assert not only_waits(None)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ltai_hub.backends.kubernetes.pods import container_resources, make_env, make_pod_spec, placement
+from ltai_hub.backends.kubernetes.pods import Blueprint, container_resources, make_env, make_pod_spec, on_processors_of, placement
 from ltai_hub.backends.kubernetes.volumes import COPY_PROGRAM, inside_courses, make_home_claim
+from ltai_hub.domain.catalog import Image, Text
 from ltai_hub.domain.workloads import Copy, Mount, Resources
 from ltai_hub.errors import BadWorkload
 from ltai_hub.settings import KubernetesSettings
@@ -17,7 +19,7 @@ from tests.backends.kubernetes.arrange import CARDS, COURSES, SMALL, VGPU, a_blu
 
 
 def test_a_flavors_row_becomes_amounts_of_the_vendors_resources() -> None:
-    amounts = {"cpu": "4000m", "memory": "17179869184", "nvidia.com/gpu": "2", "nvidia.com/gpumem": "16000"}
+    amounts = {"cpu": "4000m", "memory": "17179869184", "nvidia.com/gpu": "2", "nvidia.com/gpumem": "8000"}
     assert container_resources(CARDS, VGPU) == {"requests": amounts, "limits": amounts}
 
 
@@ -44,6 +46,38 @@ def test_an_image_that_is_no_row_is_taken_as_it_is_and_a_row_gets_the_prefix() -
     settings = KubernetesSettings(image_prefix="registry.lan/")
     assert a_blueprint(settings).image == "registry.lan/ltai/pytorch:2"
     assert a_blueprint(settings, image="other:1").image == "other:1"
+
+
+def env_of(plan: Blueprint) -> dict[str, str]:
+    return {one["name"]: one["value"] for one in make_pod_spec(plan, ())["containers"][0]["env"]}
+
+
+def test_a_pod_without_accelerator_is_shown_no_card_whatever_its_image_or_its_owner_says() -> None:
+    env = env_of(a_blueprint(env={"NVIDIA_VISIBLE_DEVICES": "all", "A": "1"}))
+    assert (env["NVIDIA_VISIBLE_DEVICES"], env["ASCEND_VISIBLE_DEVICES"], env["A"]) == ("void", "void", "1")
+    (init,) = make_pod_spec(a_blueprint(copies=(Copy("a", "a"),)), ())["initContainers"]
+    assert {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"} in init["env"]
+
+
+def test_with_one_only_the_device_plug_in_says_which_cards() -> None:
+    env = env_of(a_blueprint(flavor="vgpu", resources=CARDS, env={"NVIDIA_VISIBLE_DEVICES": "all", "CUDA_VISIBLE_DEVICES": "0"}))
+    assert not {"NVIDIA_VISIBLE_DEVICES", "ASCEND_VISIBLE_DEVICES"} & set(env)
+    assert env["CUDA_VISIBLE_DEVICES"] == "0"
+
+
+def test_the_memory_a_device_plug_in_brings_is_not_hidden() -> None:
+    spec = make_pod_spec(replace(a_blueprint(), flavor=replace(VGPU, device_shm=True)), ())
+    assert "/dev/shm" not in [mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]]
+    assert "shm" not in [volume["name"] for volume in spec["volumes"]]
+
+
+def test_an_image_runs_on_the_processors_it_is_built_for() -> None:
+    plain = Image("x", Text("", ""), "x", "1", container="x")
+    assert on_processors_of(plain, SMALL) == SMALL
+    assert on_processors_of(replace(plain, architectures=("arm64",)), SMALL).architecture == "arm64"
+    assert on_processors_of(replace(plain, architectures=("amd64", "arm64")), CARDS) == CARDS
+    with pytest.raises(BadWorkload, match="the image x is built for arm64 and this flavor is amd64"):
+        on_processors_of(replace(plain, architectures=("arm64",)), CARDS)
 
 
 def test_course_files_are_shown_and_copied() -> None:

@@ -31,7 +31,7 @@ def a_catalog(*flavors: Flavor) -> Catalog:
 GPU = a_flavor("gpu", "nvidia.com/gpu")
 A100 = a_flavor("a100", "nvidia.com/gpu", node_selector={"product": "A100"})
 NPU = a_flavor("npu", "huawei.com/Ascend910")
-VGPU = a_flavor("vgpu", "nvidia.com/gpu", resources={"nvidia.com/gpumem": 8000})
+VGPU = a_flavor("vgpu", "nvidia.com/gpu", resources={"nvidia.com/gpumem": 8000}, node_selector={"gpu": "on"})
 
 
 def a_node(labels: dict[str, str] | None = None, taints: tuple[dict[str, str], ...] = (), ready: str = "True", **allocatable: str) -> Any:
@@ -250,6 +250,13 @@ def test_a_node_with_a_taint_counts_for_those_who_tolerate_it() -> None:
 
 
 def test_a_kind_is_there_while_a_node_of_it_is_away() -> None:
-    node = a_node(ready="Unknown", nvidia_com__gpu="4")
+    unreachable = {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}
+    node = a_node(ready="Unknown", taints=(unreachable,), nvidia_com__gpu="4")
     assert kinds_there([node], a_catalog(GPU, A100, VGPU), SETTINGS) == {"gpu"}
     assert supply_of([node], a_catalog(GPU), SETTINGS)["accelerator:gpu"] == 0
+
+
+def test_a_shared_card_is_known_by_its_nodes_label_for_its_memory_no_plug_in_reports() -> None:
+    node = a_node({"gpu": "on"}, nvidia_com__gpu="10")
+    assert kinds_there([node], a_catalog(GPU, VGPU), SETTINGS) == {"gpu", "vgpu"}
+    assert supply_of([node], a_catalog(GPU, VGPU), SETTINGS)["accelerator:vgpu"] == 10

@@ -108,7 +108,7 @@ async def test_one_click_from_a_job_to_a_version_with_everything_known_about_it(
 
 
 def a_served_version(platform: Platform, model: str, version: str) -> int:
-    row = endpoints.NewRow("e", "e", "sam", "ml", model, version, "models:/m-1", None, "scikit-learn", "cpu-small", 1, None, "")
+    row = endpoints.NewRow("e", "e", "sam", "ml", model, version, "models:/m-1", None, "scikit-learn", "cpu-small", 1, None, None, "")
     with platform.database.transaction() as tx:
         tenancy.get_tenant(tx, "ml")
         return endpoints.insert_endpoint(tx, row, NOW).id

@@ -11,6 +11,7 @@ from ltai_services.monitor import SPEC
 from ltai_services.serving import store as endpoints
 from ltai_services.training import store as jobs
 
+from ltai_hub.backends.base import KnowsNodes, Node
 from ltai_hub.backends.fake import FakeBackend
 from ltai_hub.domain.workloads import Kind, Phase, Workload
 from ltai_hub.metering.phases import Subject, change_phase
@@ -26,6 +27,12 @@ class Machine(FakeBackend):
 
     def isolation(self) -> Mapping[str, Any]:
         return {"mode": "namespaces", "network": "private", "limits": "cgroup", "missing": ["No internet inside."]}
+
+
+class Machines(FakeBackend, KnowsNodes):
+    async def nodes(self) -> list[Node]:
+        total = {"cpu": 64.0, "memory": 512.0, "nvidia.com/gpu": 8.0, "example.com/none": 0.0}
+        return [Node("worker-7", False, total, {"cpu": 60.0, "nvidia.com/gpu": 6.0}, "it does not answer")]
 
 
 @pytest.fixture
@@ -61,7 +68,7 @@ async def test_a_running_job_shows_its_use_and_its_simulated_gpu(machine: tuple[
 async def test_an_endpoint_shows_the_sum_of_its_instances(machine: tuple[Api, Platform]) -> None:
     api, platform = machine
     resources = platform.catalog.get_flavor("cpu-small").resources
-    row = endpoints.NewRow("e", "e", "sam", "ml", "m", "1", "models:/m-1", None, "scikit-learn", "cpu-small", 2, None, "")
+    row = endpoints.NewRow("e", "e", "sam", "ml", "m", "1", "models:/m-1", None, "scikit-learn", "cpu-small", 2, None, None, "")
     with platform.database.transaction() as tx:
         endpoint = endpoints.insert_endpoint(tx, row, NOW)
         endpoints.change(tx, endpoint.id, phase=Phase.RUNNING)
@@ -97,6 +104,13 @@ def test_machines_are_for_administrators(machine: tuple[Api, Platform]) -> None:
     node = api.get("/nodes", "root").json()["items"][0]
     assert (node["cpu"]["total"], len(node["accelerators"]), node["isolation"]["missing"]) == (4.0, 2, ["No internet inside."])
     assert api.get("/nodes", "sam").status_code == 403
+
+
+def test_a_clusters_machines_show_what_their_pods_have_asked_for(platform: Platform) -> None:
+    (node,) = an_api(SPEC, replace(platform, backend=Machines())).get("/nodes", "root").json()["items"]
+    assert (node["name"], node["ready"], node["reason"], node["allocated"]) == ("worker-7", False, "it does not answer", True)
+    assert (node["cpu"], node["memory"]) == ({"used": 60.0, "total": 64.0}, {"used": 0.0, "total": 512.0})
+    assert (node["devices"], node["isolation"]) == ({"nvidia.com/gpu": {"used": 6.0, "total": 8.0}}, None)
 
 
 async def test_the_overview_counts_what_the_caller_may_see(machine: tuple[Api, Platform]) -> None:

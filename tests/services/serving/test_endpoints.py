@@ -373,6 +373,19 @@ async def test_everything_is_found_again_after_the_platform_was_killed(serving: 
     assert serving.intervals() == [(0, None, 2)]
 
 
+async def test_an_instance_that_was_made_but_not_noted_does_not_run_on_when_it_is_stopped(serving: Serving) -> None:
+    number = serving.create()["id"]
+    serving.controller._record_start = lambda *_: True  # type: ignore[method-assign]  # killed before the row was written
+    await serving.passes(1)
+    assert serving.backend.running() == ["endpoint-1-1-0-1"]
+    serving.api.post(f"/endpoints/{number}/stop", "sam")
+    after_restart = EndpointController(serving.platform, serving.mlflow.tracking())
+    for _ in range(3):
+        await after_restart.pass_once()
+    assert serving.backend.running() == []
+    assert serving.show(number)["phase"] == "stopped"
+
+
 async def test_hours_in_which_the_platform_and_its_instances_were_stopped_are_not_charged(serving: Serving) -> None:
     number = serving.create()["id"]
     await serving.passes()

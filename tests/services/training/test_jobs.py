@@ -16,7 +16,7 @@ from ltai_services.training.service import TrainingService
 from ltai_hub.backends.base import Observed, State
 from ltai_hub.backends.fake import FakeBackend, FakeProcess
 from ltai_hub.db.engine import Database
-from ltai_hub.domain.workloads import Workload
+from ltai_hub.domain.workloads import Kind, Workload
 from ltai_hub.errors import BadWorkload, NoCapacity
 from ltai_hub.metering import store as metering
 from ltai_hub.service import Parts, Platform, ServiceSpec
@@ -71,7 +71,7 @@ def make_training(platform: Platform, backend: FakeBackend, mlflow: FakeMlflow) 
     backend.clock = clock
     tracking = mlflow.tracking()
     controller = JobController(platform, tracking)
-    service = TrainingService(platform, tracking, controller.poke)
+    service = TrainingService(platform, tracking, controller.poke, controller.way)
     spec = ServiceSpec("training", "jobs", lambda _: Parts(make_router(service), (controller,)))
     made.append(Training(an_api(spec, platform), controller, backend, mlflow, platform))
     return made[0]
@@ -115,8 +115,7 @@ async def test_a_pass_that_looked_too_early_starts_nothing_twice(training: Train
     training.controller._begin_start(early)
     await training.passes()
     assert training.job(number)["phase"] == "running"
-    tokens = [asked for asked in training.platform.hub.asked if asked[0] == "token"]  # type: ignore[attr-defined]
-    assert len(tokens) == 1
+    assert len(training.mlflow.runs) == 1
 
 
 async def test_a_job_is_an_mlflow_run_with_its_lineage(training: Training) -> None:
@@ -126,7 +125,8 @@ async def test_a_job_is_an_mlflow_run_with_its_lineage(training: Training) -> No
     run = training.mlflow.runs[env["MLFLOW_RUN_ID"]]
     assert run["workspace"] == env["MLFLOW_WORKSPACE"] == "ml"
     assert env["MLFLOW_TRACKING_URI"].endswith("/services/models/mlflow")
-    assert (env["MLFLOW_TRACKING_TOKEN"], env["LTAI_JOB"]) == ("token-of-sam", str(number))
+    token = training.platform.workload_tokens.make(Kind.JOB, str(number), "sam", ["models", "training"])
+    assert (env["MLFLOW_TRACKING_TOKEN"], env["LTAI_JOB"]) == (token, str(number))
     tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
     assert tags["ltai.job"] == str(number)
     assert tags["ltai.command"] == "python train.py --lr 0.1"
@@ -134,11 +134,18 @@ async def test_a_job_is_an_mlflow_run_with_its_lineage(training: Training) -> No
     assert training.job(number)["run_url"].endswith(f"/runs/{env['MLFLOW_RUN_ID']}?workspace=ml")
 
 
-async def test_the_token_of_a_job_opens_models_and_training_only(training: Training) -> None:
-    training.submit()
+async def test_the_token_of_a_job_opens_models_and_training_only_and_ends_with_the_job(training: Training) -> None:
+    number = training.submit()["id"]
     await training.passes()
-    asked = training.platform.hub.asked  # type: ignore[attr-defined]
-    assert asked == [("token", "sam", ("access:services!service=models", "access:services!service=training"))]
+    tokens = training.platform.workload_tokens
+    token = training.backend.workloads[f"job-{number}"][0].workload.env["LTAI_TOKEN"]
+    caller = tokens.caller(token)
+    assert caller is not None
+    assert (caller.name, caller.admin) == ("sam", False)
+    assert caller.scopes == {"access:services!service=models", "access:services!service=training"}
+    training.backend.finish(f"job-{number}", 0)
+    await training.passes()
+    assert tokens.caller(token) is None
 
 
 @pytest.mark.parametrize(("exit_code", "status"), [(0, "FINISHED"), (1, "FAILED")])
@@ -338,6 +345,21 @@ async def test_a_start_cut_short_by_a_crash_is_not_a_second_job(training: Traini
     assert started == [f"job-{number}"]
     assert training.job(number)["phase"] == "running"
     assert len(training.mlflow.runs) == 1
+
+
+async def test_a_job_that_was_made_but_not_noted_does_not_run_on_when_it_is_cancelled(training: Training) -> None:
+    number = training.submit()["id"]
+    training.controller._record_start = lambda job, state: True  # type: ignore[method-assign]  # killed before the row was written
+    await training.controller.pass_once()
+    await training.controller.settle()
+    assert training.api.post(f"/jobs/{number}/cancel", "sam").json()["phase"] == "cancelled"
+    after_restart = JobController(training.platform, training.mlflow.tracking())
+    await after_restart.pass_once()
+    assert training.backend.workloads[f"job-{number}"][0].exit_code == 143
+    assert training.mlflow.runs["run1"]["info"]["status"] == "KILLED"
+    # also its log goes with it
+    training.api.call("DELETE", f"/jobs/{number}", "sam")
+    assert training.backend.workloads == {}
 
 
 async def test_a_job_lost_with_its_machine_is_charged_until_it_was_last_seen(training: Training) -> None:

@@ -140,35 +140,59 @@ function NodeCard({ node, short }: { node: Node; short?: boolean }): JSX.Element
   const { t } = useWords();
   return (
     <Card title={node.name}>
+      {node.allocated && <NodeState node={node} />}
       <div className="lt-bars">
         <Bar neutral label={t('resource.cpu')} used={node.cpu.used} total={node.cpu.total} text={t(node.cpu.total === 1 ? 'monitor.core' : 'monitor.cores', { used: trim(node.cpu.used), total: trim(node.cpu.total) })} />
-        <Bar label={t('resource.memory')} used={node.memory.used} total={node.memory.total} text={shareText(node.memory, 'bytes')} />
-        <Bar label={t('resource.disk')} used={node.disk.used} total={node.disk.total} text={shareText(node.disk, 'bytes')} />
+        <Bar neutral={node.allocated} label={t('resource.memory')} used={node.memory.used} total={node.memory.total} text={shareText(node.memory, 'bytes')} />
+        {node.disk.total > 0 && <Bar neutral={node.allocated} label={t('resource.disk')} used={node.disk.used} total={node.disk.total} text={shareText(node.disk, 'bytes')} />}
+        {Object.entries(node.devices).map(([name, share]) => (
+          <Bar key={name} neutral label={name} used={share.used} total={share.total} />
+        ))}
       </div>
       <div className="lt-gpus">
         {node.accelerators.map(gpu => (
           <AcceleratorCard key={gpu.index} gpu={gpu} />
         ))}
       </div>
-      {!short && (
-        <div className="lt-isolation">
-          <h3>{t('node.isolation')}</h3>
-          <p>{[node.isolation.mode, node.isolation.network, node.isolation.limits].flat().filter(Boolean).join(' · ')}</p>
-          {node.isolation.missing.length > 0 && (
-            <>
-              <p className="lt-state">
-                <span className="lt-dot lt-dot-amber" aria-hidden="true" /> {t('node.missing')}
-              </p>
-              <ul>
-                {node.isolation.missing.map(sentence => (
-                  <li key={sentence}>{sentence}</li>
-                ))}
-              </ul>
-            </>
-          )}
-        </div>
-      )}
+      {!short && node.isolation && <Isolation isolation={node.isolation} />}
     </Card>
+  );
+}
+
+/** Of a cluster's node: whether it takes pods, and what its amounts mean. */
+function NodeState({ node }: { node: Node }): JSX.Element {
+  const { t } = useWords();
+  const [colour, word]: [string, Key] = !node.ready ? ['red', 'node.notReady'] : node.reason ? ['amber', 'node.closed'] : ['green', 'node.ready'];
+  return (
+    <>
+      <p className="lt-state">
+        <span className={`lt-dot lt-dot-${colour}`} aria-hidden="true" /> {t(word)}
+      </p>
+      {node.reason && <p>{node.reason}</p>}
+      <h3>{t('node.allocated')}</h3>
+    </>
+  );
+}
+
+function Isolation({ isolation }: { isolation: NonNullable<Node['isolation']> }): JSX.Element {
+  const { t } = useWords();
+  return (
+    <div className="lt-isolation">
+      <h3>{t('node.isolation')}</h3>
+      <p>{[isolation.mode, isolation.network, isolation.limits].flat().filter(Boolean).join(' · ')}</p>
+      {isolation.missing.length > 0 && (
+        <>
+          <p className="lt-state">
+            <span className="lt-dot lt-dot-amber" aria-hidden="true" /> {t('node.missing')}
+          </p>
+          <ul>
+            {isolation.missing.map(sentence => (
+              <li key={sentence}>{sentence}</li>
+            ))}
+          </ul>
+        </>
+      )}
+    </div>
   );
 }
 

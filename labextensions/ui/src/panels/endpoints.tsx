@@ -89,7 +89,7 @@ export function EndpointTable({ who, filters }: { who: 'me' | 'all'; filters?: R
     { id: 'user', title: t('field.user'), by: one => one.user, cell: one => one.user, extra: who === 'me' },
     { id: 'phase', title: t('field.state'), by: one => one.phase, cell: one => <State phase={one.phase} reason={one.reason} position={one.queue_position} /> },
     { id: 'model', title: t('model.one'), by: one => one.model, cell: one => <Link to={modelPath(one.tenant, one.model)}>{`${one.model} v${one.version}`}</Link> },
-    { id: 'instances', title: t('endpoint.instances'), right: true, by: one => one.instances, cell: one => `${one.ready_instances} / ${one.instances}` },
+    { id: 'instances', title: t('endpoint.instances'), right: true, by: one => one.instances, cell: one => `${one.ready_instances} / ${rangeOf(one)}` },
     { id: 'flavor', title: t('flavor.title'), by: one => one.flavor, cell: one => titles.flavor(one.flavor) },
     { id: 'tenant', title: t('tenant.title'), by: one => one.tenant, cell: one => one.tenant, extra: true },
     { id: 'cost', title: t('field.cost'), right: true, by: one => one.cost_micro, cell: one => money(one.cost_micro, one.currency, digits) },
@@ -155,6 +155,8 @@ export function NewEndpointPage(): JSX.Element {
   const [version, setVersion] = useState(place.query.get('version') ?? '');
   const [name, setName] = useState<string | null>(null);
   const [instances, setInstances] = useState<number | null>(1);
+  const [most, setMost] = useState<number | null>(null);
+  const scaling = useScaling();
   const [hours, setHours] = useState<number | null>(null);
   const [image, setImage] = useState('');
   const [flavor, setFlavor] = useState('');
@@ -171,6 +173,7 @@ export function NewEndpointPage(): JSX.Element {
       version: version || model.latest_version || '',
       tenant: model.tenant || me?.default_tenant,
       instances: instances ?? 1,
+      most_instances: most ?? undefined,
       image: image || undefined,
       flavor: flavor || undefined,
       max_seconds: hours ? Math.round(hours * 3600) : undefined
@@ -215,13 +218,14 @@ export function NewEndpointPage(): JSX.Element {
               <TextField label={t('field.name')} value={name ?? model?.name ?? ''} onChange={setName} required hint={t('endpoint.nameHint')} problem={problemOf(publish.error, 'name')} />
               <NumberField label={t('endpoint.instances')} value={instances} onChange={setInstances} min={1} max={16} hint={t('endpoint.instancesHint')} problem={problemOf(publish.error, 'instances')} />
               <More>
+                {scaling && <MostField value={most} onChange={setMost} problem={problemOf(publish.error, 'most_instances')} />}
                 <NumberField label={t('endpoint.stopAfter')} value={hours} onChange={setHours} min={0.1} step={0.5} unit={t('unit.hoursLong')} hint={t('endpoint.stopAfterHint')} problem={problemOf(publish.error, 'max_seconds')} />
                 <SelectField label={t('image.title')} value={image} onChange={setImage} choices={[{ value: '', label: t('endpoint.sameAsJob') }, ...images.map(one => ({ value: one.name, label: words.title(one.title, one.name) }))]} />
                 <SelectField label={t('flavor.title')} value={flavor} onChange={setFlavor} choices={[{ value: '', label: t('endpoint.smallest') }, ...flavors.map(one => ({ value: one.name, label: words.title(one.title, one.name) }))]} />
               </More>
-              <FormProblem error={publish.error} fields={['name', 'instances', 'max_seconds']} />
+              <FormProblem error={publish.error} fields={['name', 'instances', 'most_instances', 'max_seconds']} />
               <div className="lt-form-foot">
-                <Effect flavor={flavor || cheapest(flavors)} count={instances ?? 1} />
+                <Effect flavor={flavor || cheapest(flavors)} count={most ?? instances ?? 1} />
                 <Button kind="primary" submit busy={publish.isPending} disabled={!model}>
                   {t('endpoint.publishIt')}
                 </Button>
@@ -255,7 +259,7 @@ export function EndpointPage({ id }: { id: string }): JSX.Element {
           <Facts
             facts={[
               [t('model.one'), <Link key="model" to={modelPath(one.tenant, one.model)}>{`${one.model} v${one.version}`}</Link>],
-              [t('endpoint.instances'), t('endpoint.ready', { ready: one.ready_instances, all: one.instances })],
+              [t('endpoint.instances'), t('endpoint.ready', { ready: one.ready_instances, all: rangeOf(one) })],
               [t('field.runningFor'), one.started_at && !isFinal(one.phase) ? <Took key="took" from={one.started_at} /> : null],
               [t('endpoint.stops'), one.stops_at ? <Age key="stops" at={one.stops_at} /> : null],
               [t('field.cost'), money(one.cost_micro, one.currency)]
@@ -349,7 +353,7 @@ function exampleInputs(signature: unknown): object[] {
 function InstanceLogs({ endpoint }: { endpoint: Endpoint }): JSX.Element {
   const { t } = useWords();
   const [instance, setInstance] = useState('0');
-  const choices = Array.from({ length: Math.max(1, endpoint.instances) }, (_, index) => ({ value: String(index), label: t('endpoint.instance', { number: index + 1 }) }));
+  const choices = Array.from({ length: Math.max(1, endpoint.instances, endpoint.ready_instances) }, (_, index) => ({ value: String(index), label: t('endpoint.instance', { number: index + 1 }) }));
   return (
     <>
       {choices.length > 1 && <SelectField label={t('endpoint.instances')} value={instance} onChange={setInstance} choices={choices} />}
@@ -358,17 +362,29 @@ function InstanceLogs({ endpoint }: { endpoint: Endpoint }): JSX.Element {
   );
 }
 
+/** "2", or "1–4" where instances are added under load. */
+const rangeOf = (one: Endpoint): string => (one.most_instances ? `${one.instances}–${one.most_instances}` : String(one.instances));
+
+const useScaling = (): boolean => useOne<{ available: boolean }>('serving', 'scaling', { every: 0 }).data?.available ?? false;
+
+function MostField(field: { value: number | null; onChange: (value: number | null) => void; problem?: string | null }): JSX.Element {
+  const { t } = useWords();
+  return <NumberField label={t('endpoint.mostInstances')} min={1} max={16} hint={t('endpoint.mostInstancesHint')} {...field} />;
+}
+
 function Settings({ endpoint }: { endpoint: Endpoint }): JSX.Element {
   const { t } = useWords();
   const notify = useNotify();
   const [instances, setInstances] = useState<number | null>(endpoint.instances);
+  const [most, setMost] = useState<number | null>(endpoint.most_instances);
+  const scaling = useScaling();
   const [version, setVersion] = useState(String(endpoint.version));
   const [hours, setHours] = useState<number | null>(endpoint.max_seconds ? endpoint.max_seconds / 3600 : null);
   const model = useOne<ModelDetail>('models', `models/${endpoint.tenant}/${encodeURIComponent(endpoint.model)}`);
   const change = useChange((client, body: object) => client.send('PATCH', 'serving', `endpoints/${endpoint.id}`, body), 'serving');
   const onSubmit = (event: React.FormEvent): void => {
     event.preventDefault();
-    const body = { instances: instances ?? 1, version, max_seconds: hours ? Math.round(hours * 3600) : 0 };
+    const body = { instances: instances ?? 1, most_instances: most ?? 0, version, max_seconds: hours ? Math.round(hours * 3600) : 0 };
     change.mutate(body, { onSuccess: () => notify(t('endpoint.changed', { name: endpoint.name })) });
   };
   return (
@@ -376,9 +392,10 @@ function Settings({ endpoint }: { endpoint: Endpoint }): JSX.Element {
       <div className="lt-columns">
         <SelectField label={t('model.versionWord')} value={version} onChange={setVersion} choices={(model.data?.version_list ?? []).map(one => ({ value: String(one.version), label: `v${one.version}` }))} />
         <NumberField label={t('endpoint.instances')} value={instances} onChange={setInstances} min={1} max={16} problem={problemOf(change.error, 'instances')} />
+        {(scaling || endpoint.most_instances) && <MostField value={most} onChange={setMost} problem={problemOf(change.error, 'most_instances')} />}
         <NumberField label={t('endpoint.stopAfter')} value={hours} onChange={setHours} min={0.1} step={0.5} unit={t('unit.hoursLong')} problem={problemOf(change.error, 'max_seconds')} />
       </div>
-      <FormProblem error={change.error} fields={['instances', 'max_seconds']} />
+      <FormProblem error={change.error} fields={['instances', 'most_instances', 'max_seconds']} />
       <div className="lt-form-foot">
         <Button kind="primary" submit busy={change.isPending}>
           {t('action.save')}

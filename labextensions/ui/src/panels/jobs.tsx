@@ -7,14 +7,14 @@ import { useWords } from '../i18n';
 import { Actions, Button, CopyButton, Link, type Action } from '../parts/buttons';
 import { useBulk } from '../parts/bulk';
 import { Dialog, useConfirm } from '../parts/dialog';
-import { AreaField, FormProblem, problemOf, SelectField, TextField } from '../parts/form';
+import { AreaField, FormProblem, NumberField, problemOf, SelectField, TextField } from '../parts/form';
 import { Page, Tabs } from '../parts/layout';
 import { LogView } from '../parts/log';
 import { Empty, Loaded } from '../parts/states';
 import { Chips, DataTable, SmallTable, useTableState, type Column } from '../parts/table';
 import { useNotify, useSentence } from '../parts/toast';
 import { Age, Facts, isFinal, isMoving, Moment, State, Took } from '../parts/values';
-import type { Job, JobMetrics, List, ModelVersion } from '../types';
+import type { Job, JobMetrics, List, ModelVersion, Spread } from '../types';
 import { Effect, NOWHERE, resolve, RunPlace, useProfiles, useTitles, type Place2Run } from './catalog';
 import { Events } from './events';
 import { Monitor } from './monitor';
@@ -141,6 +141,8 @@ export function NewJobPage(): JSX.Element {
           name={job.name}
           command={commandLine(job.command)}
           cwd={job.cwd}
+          nodes={job.nodes}
+          anywhere={job.anywhere}
           where={{ tenant: job.tenant, profile: job.profile, image: job.image, flavor: job.flavor }}
         />
       )}
@@ -148,7 +150,7 @@ export function NewJobPage(): JSX.Element {
   );
 }
 
-function JobForm(start: { name: string; command: string; cwd: string; where: Place2Run }): JSX.Element {
+function JobForm(start: { name: string; command: string; cwd: string; nodes?: number; anywhere?: boolean; where: Place2Run }): JSX.Element {
   const { t } = useWords();
   const place = usePlace();
   const notify = useNotify();
@@ -157,6 +159,10 @@ function JobForm(start: { name: string; command: string; cwd: string; where: Pla
   const [command, setCommand] = useState(start.command);
   const [cwd, setCwd] = useState(start.cwd);
   const [settings, setSettings] = useState('');
+  const [nodes, setNodes] = useState<number | null>(start.nodes ?? 1);
+  const [anywhere, setAnywhere] = useState(start.anywhere ?? false);
+  const [folder, setFolder] = useState('');
+  const spread = useOne<Spread>('training', 'spread', { every: 0 }).data ?? { most_nodes: 1, clusters: [] };
   const [where, setWhere] = useState(start.where);
   const profiles = useProfiles(where.tenant || me?.default_tenant || '').data?.items ?? [];
   const choice = where.profile || where.image || !profiles.length ? where : { ...where, profile: profiles[0].name };
@@ -170,6 +176,8 @@ function JobForm(start: { name: string; command: string; cwd: string; where: Pla
       command: words,
       cwd: cwd.trim(),
       env: env.values,
+      ...(nodes && nodes > 1 ? { nodes } : {}),
+      ...(anywhere ? { anywhere, folder: folder || undefined } : {}),
       profile: choice.profile || undefined,
       image: choice.image || undefined,
       flavor: choice.flavor || undefined,
@@ -190,6 +198,30 @@ function JobForm(start: { name: string; command: string; cwd: string; where: Pla
           <TextField label={t('job.cwd')} value={cwd} onChange={setCwd} mono placeholder="~" hint={t('job.cwdHint')} problem={problemOf(submit.error, 'cwd')} />
           <TextField label={t('field.name')} value={name} onChange={setName} placeholder={defaultName(words)} problem={problemOf(submit.error, 'name')} />
         </div>
+        {spread.most_nodes > 1 && (
+          <NumberField label={t('job.nodes')} value={nodes} onChange={setNodes} min={1} max={spread.most_nodes} hint={t('job.nodesHint')} problem={problemOf(submit.error, 'nodes')} />
+        )}
+        {spread.clusters.length > 0 && (
+          <ul className="lt-checks">
+            <li>
+              <label>
+                <input type="checkbox" checked={anywhere} onChange={event => setAnywhere(event.target.checked)} />
+                <span>
+                  <strong>{t('job.anywhere')}</strong>
+                  <span className="lt-hint"> {t('job.anywhereHint', { clusters: spread.clusters.join(', ') })}</span>
+                </span>
+              </label>
+            </li>
+            {anywhere && (
+              <li>
+                <label>
+                  <input type="file" accept=".zip" aria-label={t('job.folder')} onChange={event => void readZip(event.target.files?.[0]).then(setFolder)} />
+                  <span className="lt-hint">{t('job.folderHint')}</span>
+                </label>
+              </li>
+            )}
+          </ul>
+        )}
         <RunPlace
           value={choice}
           onChange={setWhere}
@@ -197,7 +229,7 @@ function JobForm(start: { name: string; command: string; cwd: string; where: Pla
         />
         <FormProblem error={submit.error} fields={['command', 'cwd', 'name', 'env']} />
         <div className="lt-form-foot">
-          <Effect flavor={resolve(choice, profiles).flavor} />
+          <Effect flavor={resolve(choice, profiles).flavor} count={nodes ?? 1} />
           <Button kind="primary" submit busy={submit.isPending} disabled={!words.length || !!env.problem}>
             {t('job.submit')}
           </Button>
@@ -205,6 +237,27 @@ function JobForm(start: { name: string; command: string; cwd: string; where: Pla
       </form>
     </Page>
   );
+}
+
+/** Numbered as its program sees them in LTAI_NODE. */
+function JobLog({ job }: { job: Job }): JSX.Element {
+  const { t } = useWords();
+  const [node, setNode] = useState('0');
+  const choices = Array.from({ length: job.nodes ?? 1 }, (_, index) => ({ value: String(index), label: t('job.node', { number: index }) }));
+  return (
+    <>
+      {choices.length > 1 && <SelectField label={t('admin.nodes')} value={node} onChange={setNode} choices={choices} />}
+      <LogView service="training" path={`jobs/${job.id}/log`} params={{ node }} live={!isFinal(job.phase)} fileName={`job-${job.id}-${node}.log`} />
+    </>
+  );
+}
+
+/** In base64, as the service takes it. */
+async function readZip(file: File | undefined): Promise<string> {
+  const bytes = new Uint8Array(file ? await file.arrayBuffer() : []);
+  let text = '';
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return btoa(text);
 }
 
 function defaultName(words: string[]): string {
@@ -260,6 +313,8 @@ export function JobPage({ id }: { id: string }): JSX.Element {
                         [t('tenant.title'), job.tenant],
                         [t('profile.title'), job.profile],
                         [t('image.title'), titles.image(job.image)],
+                        [t('job.nodes'), job.nodes && job.nodes > 1 ? String(job.nodes) : null],
+                        [t('job.cluster'), job.anywhere ? t('job.anywhere') : null],
                         [t('job.rerunOf'), job.rerun_of ? <Link key="of" to={`/jobs/${job.rerun_of}`}>{`#${job.rerun_of}`}</Link> : null],
                         [t('field.created'), <Moment key="created" at={job.created_at} />],
                         [t('field.started'), <Moment key="started" at={job.started_at} />],
@@ -277,7 +332,7 @@ export function JobPage({ id }: { id: string }): JSX.Element {
                   </>
                 )
               },
-              { id: 'log', title: t('tab.log'), show: () => <LogView service="training" path={`jobs/${job.id}/log`} live={!isFinal(job.phase)} fileName={`job-${job.id}.log`} /> },
+              { id: 'log', title: t('tab.log'), show: () => <JobLog job={job} /> },
               {
                 id: 'metrics',
                 title: t('tab.metrics'),
