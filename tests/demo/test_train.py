@@ -46,6 +46,9 @@ def test_train_learns_and_saves_a_model_without_any_server(python: Path, course:
     model = (course / "model" / "MLmodel").read_text()
     assert "[-1, 64]" in model
     assert "sklearn" in model
+    needed = (course / "model" / "requirements.txt").read_text().split()
+    assert {"mlflow", "numpy", "scikit-learn", "skops"} == {line.partition("==")[0] for line in needed}
+    assert all("==" in line for line in needed)
 
 
 def test_the_saved_model_knows_a_digit_from_its_picture(python: Path, course: Path) -> None:

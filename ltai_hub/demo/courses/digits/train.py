@@ -15,6 +15,7 @@ import shutil
 import time
 import warnings
 from contextlib import nullcontext
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 HERE = Path(__file__).resolve().parent
+NEEDED = ("numpy", "scikit-learn", "skops")
 TRACKED = bool(os.environ.get("MLFLOW_TRACKING_URI"))
 warnings.filterwarnings("ignore", module="mlflow")
 logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -94,14 +96,19 @@ def keep(model: Pipeline, examples: np.ndarray) -> None:
     import mlflow.sklearn
     from mlflow.models import infer_signature
 
-    signature = infer_signature(examples[:5], model.predict(examples[:5]))
+    about = {
+        "signature": infer_signature(examples[:5], model.predict(examples[:5])),
+        "input_example": examples[:2],
+        # said, or MLflow loads the model once more in another process to find out, which takes seconds
+        "pip_requirements": [f"{package}=={version(package)}" for package in NEEDED],
+    }
     if TRACKED:
-        info = mlflow.sklearn.log_model(model, name="digits", signature=signature, input_example=examples[:2])
+        info = mlflow.sklearn.log_model(model, name="digits", **about)
         print(f"model kept as {info.model_uri}", flush=True)
         return
     folder = HERE / "model"
     shutil.rmtree(folder, ignore_errors=True)
-    mlflow.sklearn.save_model(model, folder, signature=signature, input_example=examples[:2])
+    mlflow.sklearn.save_model(model, folder, **about)
     print(f"model saved in {folder}", flush=True)
 
 
