@@ -85,7 +85,8 @@ class LogKeeper:
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         self._cluster = cluster
         self._folder = folder
-        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        # of each workload, by the uid of its pod
+        self._tasks: dict[str, dict[str, asyncio.Task[None]]] = {}
         self._silent = SilentNodes()
         # uid → pod, as it was seen last
         self._pods: dict[str, Object] = {}
@@ -93,17 +94,17 @@ class LogKeeper:
     def follow(self, name: str, pods: Sequence[Object], cluster: Cluster | None = None) -> None:
         """See that every pod that has begun is followed; what is kept whole already is left alone. ``cluster``: another one they are in."""
         seen = {pod["metadata"]["uid"]: pod for pod in pods}
-        for owner, uid in self._tasks:
-            if owner == name:
-                self._pods[uid] = seen.get(uid, GONE)
+        tasks = self._tasks.get(name, {})
+        for uid in tasks:
+            self._pods[uid] = seen.get(uid, GONE)
         for uid, pod in seen.items():
-            if (name, uid) not in self._tasks and started_at(pod) and not self._path(name, pod, "log").exists():
+            if uid not in tasks and started_at(pod) and not self._path(name, pod, "log").exists():
                 self._pods[uid] = pod
                 task = asyncio.get_running_loop().create_task(
                     self._follow(name, pod, cluster or self._cluster), name=f"log of {pod['metadata']['name']}"
                 )
-                self._tasks[name, uid] = task
-                task.add_done_callback(partial(self._on_done, (name, uid)))
+                self._tasks.setdefault(name, {})[uid] = task
+                task.add_done_callback(partial(self._on_done, name, uid))
 
     def has_all(self, name: str, pods: Sequence[Object]) -> bool:
         """Whether everything is here that these pods have written; those that never began have written nothing."""
@@ -111,9 +112,8 @@ class LogKeeper:
 
     async def settle(self, name: str, ended: bool) -> None:
         """Wait until what its pods have written is here, as far as it comes in time."""
-        tasks = [task for (owner, _), task in self._tasks.items() if owner == name]
-        if tasks:
-            await asyncio.wait(tasks, timeout=SETTLE_SECONDS if ended else CATCH_UP_SECONDS)
+        if tasks := self._tasks.get(name):
+            await asyncio.wait(tasks.values(), timeout=SETTLE_SECONDS if ended else CATCH_UP_SECONDS)
 
     def read(self, name: str, replica: int, offset: int) -> Iterator[bytes]:
         """From byte ``offset`` of everything the replica wrote."""
@@ -133,13 +133,15 @@ class LogKeeper:
         shutil.rmtree(self._folder / name, ignore_errors=True)
 
     async def close(self) -> None:
-        for task in (tasks := list(self._tasks.values())):
+        for task in (tasks := [task for each in self._tasks.values() for task in each.values()]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _on_done(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
-        self._tasks.pop(key, None)
-        self._pods.pop(key[1], None)
+    def _on_done(self, name: str, uid: str, task: asyncio.Task[None]) -> None:
+        self._tasks[name].pop(uid)
+        if not self._tasks[name]:
+            del self._tasks[name]
+        self._pods.pop(uid, None)
         if not task.cancelled() and (error := task.exception()):
             log.error("a log is no longer followed", exc_info=error)
 

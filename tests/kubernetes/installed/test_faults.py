@@ -24,6 +24,8 @@ pytestmark = pytest.mark.slow
 ANN, TENANT = "student1", "ml-101"
 JOBS = "/services/training/api/v1/jobs"
 AWAY_SECONDS = 30.0
+# JobSet ends with every lease it loses, and the node waits longer each time before it starts it again
+LONGEST_BACK_OFF = 330.0
 ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -251,6 +253,19 @@ def test_an_environment_starts_through_a_database_that_goes_away(release: Releas
 # ---- the cluster
 
 
+def takes_jobs(release: Release) -> bool:
+    """Whether the webhooks answer that look at a new one."""
+    pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": "none"}]}
+    replicated = [{"name": "main", "template": {"spec": {"template": {"spec": pod}}}}]
+    jobset = {
+        "apiVersion": "jobset.x-k8s.io/v1alpha2",
+        "kind": "JobSet",
+        "metadata": {"name": "tried", "namespace": release.tenant(TENANT)},
+        "spec": {"replicatedJobs": replicated},
+    }
+    return "tried" in kubectl("create", "--dry-run=server", "-o", "name", "-f", "-", body=json.dumps(jobset), check=False)
+
+
 @pytest.mark.parametrize("process", ["kube-apiserver", "etcd"])
 def test_the_control_plane_is_away(release: Release, browser: Browser, client: httpx.Client, environment: str, process: str) -> None:
     uids, job = pod_uids(release), submitted(client, sleeping(15))
@@ -261,6 +276,7 @@ def test_the_control_plane_is_away(release: Release, browser: Browser, client: h
         assert client.get(f"{JOBS}/{job}").status_code == 200
         assert client.get(JOBS).status_code == 200
         meanwhile(AWAY_SECONDS, lambda: assert_answers(browser))
+    until(lambda: takes_jobs(release), "JobSet and Kueue are there again", LONGEST_BACK_OFF)
     if during.status_code == 201:
         assert until_phase(client, during.json()["id"], *ENDED)["phase"] == "succeeded"
         check_billed_once(release, during.json()["id"])
