@@ -7,7 +7,6 @@ local mode runs all in one process, Kubernetes a Deployment each. Paths are the 
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -27,10 +26,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
+from uvicorn.loops.auto import auto_loop_factory
 
 from ltai_hub.backends.base import Backend, left_to_queue
 from ltai_hub.backends.loader import load_backend
 from ltai_hub.catalog import load_catalog
+from ltai_hub.collector import calm_collector
 from ltai_hub.controllers.controller import Controller
 from ltai_hub.controllers.lease import Leases
 from ltai_hub.db.engine import Database
@@ -46,8 +47,6 @@ from ltai_hub.web.workload_tokens import WorkloadTokens
 
 GROUP = "ltai.services"
 PAGES = "ltai.pages"
-# objects made before the young are looked through, and how often that is before older ones are
-COLLECT = (5_000, 20, 20)
 PUBLIC_SECONDS, PUBLIC_LOOK_SECONDS = 60.0, 0.1
 log = logging.getLogger("ltai.service")
 
@@ -196,18 +195,13 @@ async def run(names: Sequence[str], settings: Settings) -> None:
     await serve(app, host, int(port))
 
 
-def calm_collector() -> None:
-    """What start-up made stays for good: looking through it again and again held a request up."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT)
-
-
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        asyncio.run(run(sys.argv[1:], Settings()))
+        # uvicorn would choose so too, if it began the loop itself: libuv's, where there is one, takes half of the processor
+        with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+            runner.run(run(sys.argv[1:], Settings()))
     except ConfigProblem as problem:
         print(problem.message, file=sys.stderr)
         raise SystemExit(2) from None

@@ -9,6 +9,7 @@ from sqlalchemy import create_engine, inspect
 
 from ltai_hub.cluster.database import wait_for_database
 from ltai_hub.cluster.settings import ClusterSettings
+from ltai_hub.collector import calm_collector
 from ltai_hub.local.mlflow_server import make_environment
 from ltai_hub.settings import Settings
 
@@ -42,4 +43,7 @@ def main() -> None:
     wait_for_database(own.mlflow_database_url)
     os.environ.update(cluster_environment(own, Settings()))
     upgrade(own.mlflow_database_url)
-    uvicorn.run("mlflow.server.fastapi_app:app", host="0.0.0.0", port=PORT, log_level="warning", access_log=False)
+    config = uvicorn.Config("mlflow.server.fastapi_app:app", host="0.0.0.0", port=PORT, log_level="warning", access_log=False)
+    config.load()
+    calm_collector()
+    uvicorn.Server(config).run()

@@ -9,6 +9,7 @@ import os
 import socket
 from pathlib import Path
 
+from ltai_hub.collector import calm_collector
 from ltai_hub.paths import DataFolder
 
 PREFIX = "/services/models/mlflow"
@@ -50,4 +51,6 @@ def main() -> None:
         listening.bind(str(path))
         os.umask(0o077)
         config = uvicorn.Config("mlflow.server.fastapi_app:app", log_level="warning", access_log=False, timeout_graceful_shutdown=3)
+        config.load()
+        calm_collector()
         uvicorn.Server(config).run(sockets=[listening])

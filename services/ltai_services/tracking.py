@@ -13,7 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import httpx
+from httpx_aiohttp import AiohttpTransport
 
 from ltai_hub.errors import BadInput, Conflict, NotFound, Problem, Unavailable
 from ltai_hub.settings import Settings
@@ -51,6 +53,10 @@ class MlflowServer:
             uds=None if self.socket == NO_SOCKET else str(self.socket), retries=1, limits=limits, verify=certificates()
         )
 
+    def quick_transport(self) -> httpx.AsyncBaseTransport:
+        """For many small calls: a quarter of the processor."""
+        return AiohttpTransport(uds=None if self.socket == NO_SOCKET else str(self.socket), verify=certificates())
+
 
 def mlflow_server(settings: Settings) -> MlflowServer:
     return MlflowServer(NO_SOCKET, settings.mlflow_url) if settings.mlflow_url else MlflowServer(settings.folder.mlflow_socket)
@@ -78,7 +84,7 @@ class Tracking:
     """Every method is one conversation with MLflow. Raises Unavailable when it does not answer."""
 
     def __init__(self, server: MlflowServer, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._client = httpx.AsyncClient(transport=transport or server.transport(), base_url=server.url + PREFIX, timeout=30)
+        self._client = httpx.AsyncClient(transport=transport or server.quick_transport(), base_url=server.url + PREFIX, timeout=30)
         self._workspaces: set[str] = set()
         self._experiments: dict[tuple[str, str], str] = {}
 
@@ -135,7 +141,7 @@ class Tracking:
         kind = "params" if method == "GET" else "json"
         try:
             reply = await self._client.request(method, f"/api/{path}", headers={WORKSPACE_HEADER: workspace}, **{kind: body})  # type: ignore[arg-type]
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, aiohttp.ClientError) as error:
             raise Unavailable(f"the experiment tracker (MLflow) does not answer ({type(error).__name__}); try again in a moment") from error
         if reply.is_success:
             found: dict[str, Any] = reply.json() if reply.content else {}
@@ -154,7 +160,7 @@ class Tracking:
                     content += chunk
                     if len(content) > LARGEST_ARTIFACT:
                         raise BadInput(f"the file {path} is larger than {LARGEST_ARTIFACT >> 20} MiB")
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, aiohttp.ClientError) as error:
             raise Unavailable(f"the experiment tracker (MLflow) does not answer ({type(error).__name__})") from error
         return content
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from ltai_hub.backends.local.records import all_records
-from ltai_hub.service import COLLECT, calm_collector
+from ltai_hub.collector import COLLECT, calm_collector
 from tests.faults.test_kill import wait_for
 from tests.fixtures import RunningPlatform
 

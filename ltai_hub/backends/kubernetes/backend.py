@@ -172,6 +172,8 @@ class KubernetesBackend(
         Raises TryLater while the old one goes."""
         found = await cluster.ensure(JOBSET, wished)
         if variables_of(found) == variables_of(wished):
+            # or the next look would have to ask for it
+            self._watches.note(JOBSET, found)
             return found
         await cluster.delete(JOBSET, wished["metadata"]["namespace"], wished["metadata"]["name"])
         raise TryLater("what has its name from an earlier time is being removed")

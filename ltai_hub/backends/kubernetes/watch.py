@@ -33,6 +33,8 @@ class Watch:
         self.asked = time.monotonic()
         self._cluster, self._resource, self._namespace, self._labels = cluster, resource, namespace, labels
         self._listed = asyncio.Event()
+        # as new as what is known
+        self._version = 0
         self._task = asyncio.get_running_loop().create_task(self._loop(), name=f"watch {resource.plural} in {namespace}")
 
     async def ready(self) -> None:
@@ -44,6 +46,12 @@ class Watch:
             await asyncio.wait_for(self._listed.wait(), FIRST_SECONDS)
         except TimeoutError as error:
             raise TryLater(f"the cluster does not say what {self._resource.plural} there are in {self._namespace}") from error
+
+    def note(self, made: Object) -> None:
+        """What this process has just made, unless the watch has come so far already."""
+        if self._listed.is_set() and int(made["metadata"]["resourceVersion"]) > self._version:
+            # who made it reads on in the whole of it
+            self.take(self.slim({**made, "metadata": {**made["metadata"]}, "spec": {**made["spec"]}}))
 
     async def close(self) -> None:
         self._task.cancel()
@@ -81,12 +89,14 @@ class Watch:
             if known is None or known["metadata"]["resourceVersion"] != one["metadata"]["resourceVersion"]:
                 self.take(one)
         self._listed.set()
-        return str(page["metadata"]["resourceVersion"])
+        self._version = int(page["metadata"]["resourceVersion"])
+        return str(self._version)
 
     async def _follow(self, version: str) -> str:
         """Until the API server ends it; the version to go on from."""
         async for change, found in self._cluster.watch(self._resource, self._namespace, self._labels, version):
             version = str(found["metadata"]["resourceVersion"])
+            self._version = int(version)
             if change == "DELETED":
                 self.lose(found)
             elif change != "BOOKMARK":
@@ -123,6 +133,11 @@ class Watches:
         watch = self._watches[key]
         await watch.ready()
         return watch.objects
+
+    def note(self, resource: Resource, made: Object) -> None:
+        """It was just made, and the watch may not have told yet."""
+        if watch := self._watches.get((resource, made["metadata"]["namespace"])):
+            watch.note(made)
 
     def drop(self, resource: Resource, namespace: str, name: str) -> None:
         """It was just removed, and the watch may not have told yet."""

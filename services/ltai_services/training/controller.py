@@ -6,9 +6,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+from sqlalchemy.engine import Connection
 
 from ltai_hub.backends.base import HasQueue, Observed, observe_some
 from ltai_hub.catalog.files import profile_mounts
@@ -18,7 +21,7 @@ from ltai_hub.errors import BadWorkload, NoCapacity, Problem, TryLater
 from ltai_hub.metering import store as metering
 from ltai_hub.metering.phases import change_phase, to_note_seen
 from ltai_hub.service import Platform
-from ltai_hub.tenancy.admission import admit_waiting, standings
+from ltai_hub.tenancy.admission import Admission, admit_waiting, standings
 from ltai_services.images import check_catalog, ensure_image
 from ltai_services.inside import inside_url
 from ltai_services.tracking import PREFIX, NewRun, Run, Tracking
@@ -32,7 +35,7 @@ log = logging.getLogger("ltai.training")
 # While something starts or runs its end should show soon; an idle platform should stay idle.
 BUSY_SECONDS, IDLE_SECONDS = 0.5, 5.0
 # Each start asks MLflow, the hub and the backend. More at once would not be faster: they take the processor from those who submit.
-STARTS_AT_ONCE = 4
+STARTS_AT_ONCE = 8
 GIVE_WAY_SECONDS = 1.0
 RETRY_SECONDS = 3.0
 # a start that is told again is told to the second
@@ -43,12 +46,12 @@ RUN_STATES = {Phase.SUCCEEDED: "FINISHED", Phase.FAILED: "FAILED", Phase.CANCELL
 
 @dataclass(frozen=True)
 class Look:
-    """Unfinished jobs without those that wait in the cluster's queue (number → state), which of our own queue hold their reservation,
-    and since when the running ones are metered."""
+    """Of our own queue those that hold their reservation and are not started yet, those that wait in the cluster's queue (number → state),
+    what has begun and is not done with, and since when the running ones are metered."""
 
-    jobs: list[Job]
+    due: list[Job]
     waiting: Mapping[int, dict[str, Any]]
-    held: set[int]
+    begun: list[Job]
     since: Mapping[str, datetime]
 
 
@@ -79,17 +82,16 @@ class JobController(Controller):
     async def pass_once(self) -> None:
         await self.way.give(GIVE_WAY_SECONDS)
         began = time.monotonic()
-        look = await asyncio.to_thread(self._look)
-        for job in look.jobs:
-            if job.phase is Phase.QUEUED and job.backend_state is None and job.id in look.held:
-                self._begin_start(job)
-        begun = [job for job in look.jobs if job.backend_state is not None and not job.phase.is_final]
-        await self._watch([*begun, *await self._moved(look.waiting)], look.since)
-        for job in look.jobs:
+        look = await asyncio.to_thread(self._look, frozenset(self._starting))
+        for job in look.due:
+            self._begin_start(job)
+        unfinished = [job for job in look.begun if not job.phase.is_final]
+        await self._watch([*unfinished, *await self._moved(look.waiting)], look.since)
+        for job in look.begun:
             if job.phase.is_final:
                 with self.apart(f"the end of job {job.id}"):
                     await self._end_run(job)
-        busy = look.held or look.waiting or begun
+        busy = self._starting or look.due or look.waiting or unfinished
         # with thousands of jobs most of the time is left for others
         self.interval = max(BUSY_SECONDS, time.monotonic() - began) if busy else IDLE_SECONDS
 
@@ -97,20 +99,24 @@ class JobController(Controller):
         """Wait for the starts under way (tests, shutdown)."""
         await asyncio.gather(*self._starting.values(), return_exceptions=True)
 
-    def _look(self) -> Look:
+    def _look(self, under_way: AbstractSet[int]) -> Look:
         with self._platform.database.reading() as tx:
-            jobs, left = store.unfinished(tx), store.waiting(tx)
+            begun, left = store.begun(tx), store.waiting(tx)
             fresh = store.backend_states(tx, [number for number in left if number not in self._states])
-            # what is being taken out of the cluster's queue has left ours
-            queued = [job for job in jobs if job.phase is Phase.QUEUED and job.backend_state is None]
-            answers = standings(tx, Kind.JOB, [job.noun_id for job in queued], self._platform.left_to_queue)
+            # what is being started need not be read again for each look; there may be thousands
+            queued = [number for number in store.not_begun(tx) if number not in under_way]
+            answers = self._standings(tx, queued)
             since = metering.open_since(tx, Kind.JOB)
         if any(not answer.held and answer.position == 1 for answer in answers.values()):
             with self._platform.database.transaction() as tx:
                 admit_waiting(tx, self._platform.clock(), self._platform.left_to_queue)
-                answers = standings(tx, Kind.JOB, [job.noun_id for job in queued], self._platform.left_to_queue)
+                answers = self._standings(tx, queued)
         self._states = {number: self._states.get(number) or fresh[number] for number in left}
-        return Look(jobs, self._states, {int(number) for number, answer in answers.items() if answer.held}, since)
+        due = self._read([int(number) for number, answer in answers.items() if answer.held])
+        return Look([job for job in due if job.backend_state is None], self._states, begun, since)
+
+    def _standings(self, tx: Connection, numbers: Sequence[int]) -> dict[str, Admission]:
+        return standings(tx, Kind.JOB, [str(number) for number in numbers], self._platform.left_to_queue)
 
     async def _moved(self, waiting: Mapping[int, dict[str, Any]]) -> list[Job]:
         """Those for which the cluster's queue has done something."""
@@ -134,7 +140,9 @@ class JobController(Controller):
 
     def _on_started(self, job_id: int) -> None:
         self._starting.pop(job_id, None)
-        self.poke()
+        # of many, those that have begun are looked at together
+        if not self._starting:
+            self.poke()
 
     async def _start(self, job: Job) -> None:
         try:

@@ -27,6 +27,7 @@ NOT_YET: dict[str, Any] = dict.fromkeys(("exit_code", "run_id", "experiment_id",
 FINAL = [phase for phase in Phase if phase.is_final]
 # a statement takes no more values than some tens of thousands
 MOST_ASKED = 5000
+NOT_BEGUN = (jobs.c.phase == Phase.QUEUED) & jobs.c.backend_state.is_(None)
 WAITING = (jobs.c.phase == Phase.QUEUED) & jobs.c.backend_state.is_not(None) & (jobs.c.stop_reason == "")
 
 
@@ -122,10 +123,12 @@ def find(tx: Connection, job_id: int) -> Job | None:
 
 def find_all(tx: Connection, job_ids: Sequence[int]) -> list[Job]:
     """Those that are there, oldest first."""
-    if not job_ids:
-        return []
-    query = _select().where(jobs.c.id.in_(list(job_ids)), jobs.c.deleted.is_(False)).order_by(jobs.c.id)
-    return [_job(row) for row in tx.execute(query).mappings()]
+    found: list[Job] = []
+    for begin in range(0, len(job_ids), MOST_ASKED):
+        some = jobs.c.id.in_(sorted(job_ids)[begin : begin + MOST_ASKED])
+        query = _select().where(some, jobs.c.deleted.is_(False)).order_by(jobs.c.id)
+        found += [_job(row) for row in tx.execute(query).mappings()]
+    return found
 
 
 @cache
@@ -168,15 +171,20 @@ def _sorts(now: datetime) -> dict[str, ColumnElement[Any]]:
     }
 
 
-def unfinished(tx: Connection) -> list[Job]:
-    """What the controller has to do with, oldest first: not final, or final with an MLflow run still open; without ``waiting``."""
+def begun(tx: Connection) -> list[Job]:
+    """What runs, ends, or is final with an MLflow run still open, oldest first; not what waits, in our queue or a cluster's."""
     open_run = jobs.c.run_id.is_not(None) & jobs.c.run_ended.is_(False)
-    query = _select().where(or_(jobs.c.phase.not_in(FINAL), open_run), not_(WAITING))
+    query = _select().where(or_(jobs.c.phase.not_in(FINAL), open_run), not_(NOT_BEGUN), not_(WAITING))
     return [_job(row) for row in tx.execute(query.order_by(jobs.c.id)).mappings()]
 
 
+def not_begun(tx: Connection) -> list[int]:
+    """The numbers of those not given to the backend, oldest first. They may be thousands, so no more of them is read."""
+    return list(tx.execute(select(jobs.c.id).where(NOT_BEGUN).order_by(jobs.c.id)).scalars())
+
+
 def waiting(tx: Connection) -> list[int]:
-    """The numbers of those left to a cluster's queue, oldest first. They may be thousands, so no more of them is read."""
+    """The numbers of those left to a cluster's queue, oldest first; as many."""
     return list(tx.execute(select(jobs.c.id).where(WAITING).order_by(jobs.c.id)).scalars())
 
 
