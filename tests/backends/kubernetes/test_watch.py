@@ -106,3 +106,31 @@ async def test_what_nobody_looks_at_any_more_is_let_go(monkeypatch: pytest.Monke
     await look(watches)
     assert cluster.lists == 2
     await watches.close()
+
+
+async def test_what_was_just_made_is_known_before_the_watch_tells() -> None:
+    watches = Watches(SmallCluster("one"))  # type: ignore[arg-type]
+    await look(watches)
+    made = a_job("two")
+    made["metadata"]["namespace"] = "n"
+    watches.note(JOBSET, made)
+    seen = await look(watches)
+    assert set(seen) == {"one", "two"}
+    # slim there, whole where it was made
+    assert seen["two"]["spec"] == {"suspend": True}
+    assert made["spec"]["replicatedJobs"] == ["large"]
+    await watches.close()
+
+
+async def test_what_the_watch_has_seen_the_end_of_does_not_come_back() -> None:
+    cluster = SmallCluster("one")
+    watches = Watches(cluster)  # type: ignore[arg-type]
+    await look(watches)
+    made = a_job("two")
+    made["metadata"]["namespace"] = "n"
+    for change in ("ADDED", "DELETED"):
+        cluster.changes.put_nowait((change, a_job("two")))
+    await look(watches)
+    watches.note(JOBSET, made)
+    assert set(await look(watches)) == {"one"}
+    await watches.close()
