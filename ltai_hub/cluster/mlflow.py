@@ -11,6 +11,7 @@ from ltai_hub.cluster.database import wait_for_database
 from ltai_hub.cluster.settings import ClusterSettings
 from ltai_hub.collector import calm_collector
 from ltai_hub.local.mlflow_server import make_environment
+from ltai_hub.mlflow_app import STORE, make_app
 from ltai_hub.settings import Settings
 
 PORT = 5000
@@ -19,7 +20,7 @@ log = logging.getLogger("ltai.cluster")
 
 def cluster_environment(own: ClusterSettings, settings: Settings) -> dict[str, str]:
     return make_environment(settings.folder, own.mlflow_key) | {
-        "_MLFLOW_SERVER_FILE_STORE": own.mlflow_database_url,
+        STORE: own.mlflow_database_url,
         "_MLFLOW_SERVER_REGISTRY_STORE": own.mlflow_database_url,
         "_MLFLOW_SERVER_ARTIFACT_DESTINATION": own.mlflow_artifacts,
     }
@@ -43,7 +44,6 @@ def main() -> None:
     wait_for_database(own.mlflow_database_url)
     os.environ.update(cluster_environment(own, Settings()))
     upgrade(own.mlflow_database_url)
-    config = uvicorn.Config("mlflow.server.fastapi_app:app", host="0.0.0.0", port=PORT, log_level="warning", access_log=False)
-    config.load()
+    config = uvicorn.Config(make_app(), host="0.0.0.0", port=PORT, log_level="warning", access_log=False)
     calm_collector()
     uvicorn.Server(config).run()

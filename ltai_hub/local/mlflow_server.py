@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 
 from ltai_hub.collector import calm_collector
+from ltai_hub.mlflow_app import STORE, make_app
 from ltai_hub.paths import DataFolder
 
 PREFIX = "/services/models/mlflow"
@@ -19,7 +20,7 @@ def make_environment(folder: DataFolder, key: str) -> dict[str, str]:
     """What the process is started with; ``key`` encrypts secrets MLflow keeps and signs its sessions."""
     root = folder.root / "mlflow"
     return {
-        "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{root / 'mlflow.db'}",
+        STORE: f"sqlite:///{root / 'mlflow.db'}",
         "_MLFLOW_SERVER_REGISTRY_STORE": f"sqlite:///{root / 'mlflow.db'}",
         "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
         "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(root / "artifacts"),
@@ -50,7 +51,6 @@ def main() -> None:
         os.umask(0o177)
         listening.bind(str(path))
         os.umask(0o077)
-        config = uvicorn.Config("mlflow.server.fastapi_app:app", log_level="warning", access_log=False, timeout_graceful_shutdown=3)
-        config.load()
+        config = uvicorn.Config(make_app(), log_level="warning", access_log=False, timeout_graceful_shutdown=3)
         calm_collector()
         uvicorn.Server(config).run(sockets=[listening])

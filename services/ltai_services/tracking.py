@@ -18,8 +18,10 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from ltai_hub.errors import BadInput, Conflict, NotFound, Problem, Unavailable
+from ltai_hub.mlflow_app import RUNS
 from ltai_hub.settings import Settings
 from ltai_hub.trust import certificates
+from ltai_services.together import Together
 
 PREFIX = "/services/models/mlflow"
 WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
@@ -85,6 +87,8 @@ class Tracking:
 
     def __init__(self, server: MlflowServer, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._client = httpx.AsyncClient(transport=transport or server.quick_transport(), base_url=server.url + PREFIX, timeout=30)
+        self._runs_url = server.url + RUNS
+        self._runs = Together(self._create_runs)
         self._workspaces: set[str] = set()
         self._experiments: dict[tuple[str, str], str] = {}
 
@@ -139,13 +143,16 @@ class Tracking:
     async def call(self, workspace: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """One REST call below ``/api``; ``body`` is the query for GET. Raises NotFound, Conflict, BadInput, Unavailable."""
         kind = "params" if method == "GET" else "json"
+        found: dict[str, Any] = await self._ask(method, f"/api/{path}", headers={WORKSPACE_HEADER: workspace}, **{kind: body})
+        return found
+
+    async def _ask(self, method: str, url: str, **more: Any) -> Any:
         try:
-            reply = await self._client.request(method, f"/api/{path}", headers={WORKSPACE_HEADER: workspace}, **{kind: body})  # type: ignore[arg-type]
+            reply = await self._client.request(method, url, **more)
         except (httpx.HTTPError, aiohttp.ClientError) as error:
             raise Unavailable(f"the experiment tracker (MLflow) does not answer ({type(error).__name__}); try again in a moment") from error
         if reply.is_success:
-            found: dict[str, Any] = reply.json() if reply.content else {}
-            return found
+            return reply.json() if reply.content else {}
         raise mlflow_problem(reply)
 
     async def read_artifact(self, workspace: str, path: str, query: Mapping[str, str]) -> bytes:
@@ -169,16 +176,21 @@ class Tracking:
 
     async def _create_run(self, new: NewRun) -> Run:
         experiment = await self.ensure_experiment(new.workspace, new.experiment)
-        tags = {"mlflow.user": new.user, "mlflow.runName": new.name, **new.tags}
-        body = {
+        asked = {
+            "workspace": new.workspace,
             "experiment_id": experiment,
-            "user_id": new.user,
             "run_name": new.name,
             "start_time": int(new.started_at.timestamp() * 1000),
-            "tags": to_pairs(tags),
+            "tags": {"mlflow.user": new.user, "mlflow.runName": new.name, **new.tags},
         }
-        made = await self.call(new.workspace, "POST", "2.0/mlflow/runs/create", body)
-        return Run(made["run"]["info"]["run_id"], experiment)
+        made = await self._runs.ask(asked)
+        if "run_id" not in made:
+            raise make_problem(made)
+        return Run(made["run_id"], experiment)
+
+    async def _create_runs(self, asked: Sequence[Mapping[str, Any]]) -> Sequence[dict[str, str]]:
+        made: list[dict[str, str]] = await self._ask("POST", self._runs_url, json=list(asked))
+        return made
 
     async def ensure_experiment(self, workspace: str, name: str) -> str:
         """The experiment's id; made when it is not there, restored when it was deleted."""
@@ -203,8 +215,13 @@ def mlflow_problem(reply: httpx.Response) -> Problem:
         error = reply.json()
     except ValueError:
         error = {}
-    kind = PROBLEMS.get(str(error.get("error_code", "")), NotFound if reply.status_code == 404 else Unavailable)
-    return kind(str(error.get("message") or f"the experiment tracker (MLflow) answered {reply.status_code}"))
+    otherwise = NotFound if reply.status_code == 404 else Unavailable
+    return make_problem(error, otherwise, f"the experiment tracker (MLflow) answered {reply.status_code}")
+
+
+def make_problem(error: Mapping[str, Any], otherwise: type[Problem] = Unavailable, words: str = "") -> Problem:
+    """``error`` in MLflow's form."""
+    return PROBLEMS.get(str(error.get("error_code", "")), otherwise)(str(error.get("message") or words))
 
 
 def metrics_of(run: Mapping[str, Any]) -> dict[str, float]:

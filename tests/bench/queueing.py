@@ -16,7 +16,7 @@ from ltai_services.training import store as jobs
 from ltai_services.training.workload import Tracked, make_subject, make_workload
 
 from ltai_hub.backends.base import TenantShare
-from ltai_hub.backends.kubernetes.api import CLAIM, JOBSET, WORKLOAD, Cluster, Object
+from ltai_hub.backends.kubernetes.api import CLAIM, JOBSET, WORKLOAD, Cluster, Object, Resource
 from ltai_hub.backends.kubernetes.jobs import job_name, make_jobset
 from ltai_hub.backends.kubernetes.pods import make_blueprint
 from ltai_hub.client import Client
@@ -46,6 +46,8 @@ from tests.bench.onacluster import (
 
 JOBS, NODES, CLIENTS = 1000, 200, 8
 PENDING, SUBMITS, PLACES = 5000, 400, 100
+# what JobSet makes of one
+JOB = Resource("batch", "v1", "jobs", "Job")
 COMMAND = ["python", "-c", "pass"]
 ADMIT_SECONDS = 600.0
 PEER = "the same JobSets by a plain client"
@@ -247,10 +249,10 @@ async def created(cluster: Cluster, body: Object) -> None:
 
 
 async def until_pending(namespace: str, count: int) -> None:
-    """Until Kueue has made a Workload of every one, which takes it some minutes."""
+    """Until Kueue has a Workload and JobSet a Job of every one, which takes them some minutes: after that they only wait."""
     cluster, until = await Cluster.connect(), time.monotonic() + ADMIT_SECONDS
-    while (found := await count_of(cluster, WORKLOAD, namespace)) < count:
-        assert time.monotonic() < until, f"Kueue knows {found} of {count}"
+    while (found := min([await count_of(cluster, resource, namespace) for resource in (WORKLOAD, JOB)])) < count:
+        assert time.monotonic() < until, f"the cluster has taken up {found} of {count}"
         await asyncio.sleep(5)
     await cluster.close()
 

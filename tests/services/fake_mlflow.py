@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 from ltai_services.tracking import PREFIX, WORKSPACE_HEADER, MlflowServer, Tracking
 
+from ltai_hub.mlflow_app import RUNS
+
 MLMODEL = """
 flavors:
   python_function: {loader_module: mlflow.sklearn, python_version: 3.11.7}
@@ -47,6 +49,8 @@ class FakeMlflow:
         self.requests.append((workspace, request.method, path))
         if path.startswith("/ajax-api/"):
             return httpx.Response(200, text=self.mlmodel) if self.mlmodel else httpx.Response(404, json={})
+        if path == RUNS:
+            return httpx.Response(200, json=[self.create_run(one) for one in json.loads(request.content)])
         body = dict(request.url.params) if request.method == "GET" else json.loads(request.content or b"{}")
         name = path.removeprefix("/api/").split("mlflow/", 1)[1].replace("/", "_").replace("-", "_")
         handler = getattr(self, f"{request.method.lower()}_{name}", None)
@@ -79,11 +83,12 @@ class FakeMlflow:
         self.experiments[workspace, body["name"]] = number
         return httpx.Response(200, json={"experiment_id": number})
 
-    def post_runs_create(self, workspace: str, body: Mapping[str, Any]) -> httpx.Response:
+    def create_run(self, asked: Mapping[str, Any]) -> dict[str, str]:
         run_id = f"run{len(self.runs) + 1}"
-        info = {"run_id": run_id, "experiment_id": body["experiment_id"], "status": "RUNNING", "run_name": body["run_name"]}
-        self.runs[run_id] = {"workspace": workspace, "info": info, "data": {"tags": body["tags"], "metrics": [], "params": []}}
-        return httpx.Response(200, json={"run": self.runs[run_id]})
+        info = {"run_id": run_id, "experiment_id": asked["experiment_id"], "status": "RUNNING", "run_name": asked["run_name"]}
+        tags = [{"key": key, "value": value} for key, value in asked["tags"].items()]
+        self.runs[run_id] = {"workspace": asked["workspace"], "info": info, "data": {"tags": tags, "metrics": [], "params": []}}
+        return {"run_id": run_id}
 
     def get_runs_get(self, workspace: str, body: Mapping[str, Any]) -> httpx.Response:
         run = self.runs.get(body["run_id"])

@@ -334,23 +334,30 @@ class KubernetesBackend(
         found = await cluster.find(resource, namespace, name)
         if found is None or found.get("status", {}).get("terminalState"):
             return
-        if STOPPED not in found["metadata"].get("annotations", {}):
-            mark: Object = {"metadata": {"annotations": {STOPPED: utc_now().isoformat(timespec="seconds")}}}
-            await cluster.patch(resource, namespace, name, mark | ({"spec": {"replicas": 0}} if port else {}))
-        if not port:
-            await self._deactivate(cluster, namespace, name, uid_of(found))
+        if port:
+            await self._mark_stopped(cluster, resource, found)
+            return
+        # who asks to stop waits for the answer
+        workloads, _ = await asyncio.gather(workloads_of(cluster, found), self._mark_stopped(cluster, resource, found))
+        await self._deactivate(cluster, found, workloads)
         if state.get("anywhere") and (away := await cluster.find(JOBSET, namespace, away_name(name))):
-            await self._deactivate(cluster, namespace, away_name(name), uid_of(away))
+            await self._deactivate(cluster, away, await workloads_of(cluster, away))
 
-    async def _deactivate(self, cluster: Cluster, namespace: str, name: str, uid: str) -> None:
+    async def _mark_stopped(self, cluster: Cluster, resource: Resource, found: Object) -> None:
+        if STOPPED not in annotations_of(found):
+            mark: Object = {"metadata": {"annotations": {STOPPED: utc_now().isoformat(timespec="seconds")}}}
+            none: Object = {"spec": {"replicas": 0}} if resource is DEPLOYMENT else {}
+            await cluster.patch(resource, found["metadata"]["namespace"], found["metadata"]["name"], mark | none)
+
+    async def _deactivate(self, cluster: Cluster, jobset: Object, workloads: Sequence[Object]) -> None:
         """Kueue takes it out of the queue, or ends its pods; it never begins again."""
-        workloads = await cluster.list(WORKLOAD, namespace, {JOB_UID: uid}, cached=False)
+        namespace = jobset["metadata"]["namespace"]
         for workload in workloads:
             if workload["spec"].get("active", True):
                 await cluster.patch(WORKLOAD, namespace, workload["metadata"]["name"], {"spec": {"active": False}})
         if not workloads:
             # Kueue has not seen it yet, or is away: nothing keeps it from beginning but its absence
-            await cluster.delete(JOBSET, namespace, name)
+            await cluster.delete(JOBSET, namespace, jobset["metadata"]["name"])
 
     async def forget(self, state: State) -> None:
         (seen,) = await self.observe([state])
@@ -440,6 +447,11 @@ class KubernetesBackend(
 
     async def mirror(self, shares: Sequence[TenantShare]) -> Mapping[str, str]:
         return await self._others.mirror(await self.cluster(), self.catalog, shares)
+
+
+async def workloads_of(cluster: Cluster, jobset: Object) -> list[Object]:
+    """What Kueue has made for it."""
+    return await cluster.list(WORKLOAD, jobset["metadata"]["namespace"], {JOB_UID: uid_of(jobset)}, cached=False)
 
 
 def is_waiting(jobset: Object) -> bool:

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ltai_hub.db.engine import Database
 from ltai_hub.errors import BadInput, Denied, NotFound, NotLoggedIn, Problem, Unavailable
+from ltai_hub.mlflow_app import FOR_SOMEBODY
 from ltai_hub.settings import Settings
 from ltai_hub.tenancy.permit import default_tenant, permit, permitted_tenants
 from ltai_hub.web.callers import Caller, TokenResolver, check_service
@@ -166,7 +167,11 @@ class MlflowProxy:
             query, body = await self._with_default_experiment(workspace, query, content)
         url = quote(sent.path, safe="/:@!$&'()*+,;=~-._") + (f"?{query}" if query else "")
         headers = [(k, v) for k, v in scope["headers"] if k.decode("latin-1").lower() not in NOT_FORWARDED]
-        headers += [(b"host", HOST.encode()), (WORKSPACE_HEADER.encode(), workspace.encode()), (b"x-ltai-user", caller.name.encode())]
+        headers += [
+            (b"host", HOST.encode()),
+            (WORKSPACE_HEADER.encode(), workspace.encode()),
+            (FOR_SOMEBODY.encode(), caller.name.encode()),
+        ]
         if isinstance(body, bytes):
             headers = [(k, v) for k, v in headers if k.lower() != b"content-length"]
         request = self._client.build_request(sent.method, url, headers=headers, content=body)
