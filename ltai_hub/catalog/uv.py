@@ -65,9 +65,8 @@ class Runner:
             stderr=asyncio.subprocess.STDOUT,
             cwd="/",  # a pyproject.toml above the data folder is no configuration of ours
             env=_environment(self.pythons),
-            umask=0o022,
             pass_fds=(self.lock,),
-            preexec_fn=_die_with_parent,
+            preexec_fn=_as_child,
         )
         try:
             await self._follow(process, lines)
@@ -95,7 +94,9 @@ def _environment(pythons: Path) -> dict[str, str]:
     return {"UV_PYTHON_INSTALL_DIR": str(pythons), **kept, "UV_PYTHON_INSTALL_BIN": "0"}
 
 
-def _die_with_parent() -> None:
+def _as_child() -> None:
+    """Everybody may read what it makes, and it dies with us. libuv's loop has no argument ``umask``."""
+    os.umask(0o022)
     if _prctl is not None:
         _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import Connection, CursorResult, Engine
@@ -18,7 +18,9 @@ from sqlalchemy.exc import OperationalError
 
 from ltai_hub.errors import Unavailable
 
+Value = TypeVar("Value")
 BUSY_MILLISECONDS = 30_000
+MOST_VALUES = 5000
 # a PostgreSQL whose machine is gone refuses nothing: it is just silent
 GIVE_UP = {"connect_timeout": 5, "tcp_user_timeout": 10_000}
 log = logging.getLogger("ltai.database")
@@ -104,6 +106,11 @@ def new_id(done: CursorResult[Any]) -> int:
     if key is None:
         raise AssertionError("the insert returned no key")
     return int(key[0])
+
+
+def in_parts(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
+    """As many as one statement takes: no database takes more than some tens of thousands."""
+    return (values[begin : begin + MOST_VALUES] for begin in range(0, len(values), MOST_VALUES))
 
 
 def explain(error: OperationalError) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import CTE, Insert, Select, Update, bindparam, delete, func, insert, literal, or_, select, update
 from sqlalchemy.engine import Connection
 
-from ltai_hub.db.engine import new_id
+from ltai_hub.db.engine import in_parts, new_id
 from ltai_hub.db.tables import (
     environments,
     members,
@@ -422,8 +422,8 @@ def find_open(tx: Connection, kind: str, noun_id: str) -> Reservation | None:
 
 def open_reservations(tx: Connection, kind: str, noun_ids: Collection[str]) -> list[Reservation]:
     """At most one each, in no order."""
-    values = {"kind": kind, "noun_ids": list(noun_ids)}
-    return [_reservation(row) for row in tx.execute(_open(), values).mappings()]
+    some = ({"kind": kind, "noun_ids": part} for part in in_parts([*noun_ids]))
+    return [_reservation(row) for values in some for row in tx.execute(_open(), values).mappings()]
 
 
 @cache

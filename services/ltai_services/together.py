@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from ltai_hub.errors import Unavailable
+
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
-MOST = 50
 
 
 class Together(Generic[Asked, Answer]):
@@ -32,7 +33,7 @@ class Together(Generic[Asked, Answer]):
     async def _run(self) -> None:
         try:
             while self._waiting:
-                group, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                group, self._waiting = self._waiting, []
                 await self._tell(group)
         finally:
             self._task = None
@@ -41,6 +42,8 @@ class Together(Generic[Asked, Answer]):
         # who asked may have gone meanwhile
         try:
             answers = await self._send([one for one, _ in group])
+            if len(answers) != len(group):
+                raise Unavailable(f"{len(group)} things were asked for and {len(answers)} came back; try again in a moment")
         except Exception as problem:
             for _, waiting in group:
                 if not waiting.done():

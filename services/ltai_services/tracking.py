@@ -30,6 +30,8 @@ HOST = "127.0.0.1"
 NO_SOCKET = Path()
 ENDED = ("FINISHED", "FAILED", "KILLED")
 MANY = 1000
+# an idle connection is let go before uvicorn does so, after 5 s
+KEPT_SECONDS = 2.0
 # people write these files; the platform reads small ones only
 LARGEST_ARTIFACT = 4 << 20
 
@@ -51,13 +53,16 @@ class MlflowServer:
 
     def transport(self) -> httpx.AsyncHTTPTransport:
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
-        return httpx.AsyncHTTPTransport(
-            uds=None if self.socket == NO_SOCKET else str(self.socket), retries=1, limits=limits, verify=certificates()
-        )
+        return httpx.AsyncHTTPTransport(uds=self._uds, retries=1, limits=limits, verify=certificates())
 
     def quick_transport(self) -> httpx.AsyncBaseTransport:
         """For many small calls: a quarter of the processor."""
-        return AiohttpTransport(uds=None if self.socket == NO_SOCKET else str(self.socket), verify=certificates())
+        limits = httpx.Limits(max_connections=100, keepalive_expiry=KEPT_SECONDS)
+        return AiohttpTransport(uds=self._uds, limits=limits, verify=certificates())
+
+    @property
+    def _uds(self) -> str | None:
+        return None if self.socket == NO_SOCKET else str(self.socket)
 
 
 def mlflow_server(settings: Settings) -> MlflowServer:
@@ -150,7 +155,7 @@ class Tracking:
         try:
             reply = await self._client.request(method, url, **more)
         except (httpx.HTTPError, aiohttp.ClientError) as error:
-            raise Unavailable(f"the experiment tracker (MLflow) does not answer ({type(error).__name__}); try again in a moment") from error
+            raise Unavailable("the experiment tracker (MLflow) does not answer; try again in a moment") from error
         if reply.is_success:
             return reply.json() if reply.content else {}
         raise mlflow_problem(reply)

@@ -14,12 +14,18 @@ import pytest
 BUILD = """
 import asyncio, os, sys
 from pathlib import Path
+from uvicorn.loops.auto import auto_loop_factory
 from ltai_hub.catalog.uv import Runner
 
+os.umask(0o077)
 folder = Path(sys.argv[1])
 runner = Runner(folder / "log", lambda line: None, os.open(folder / "lock", os.O_CREAT), folder)
-asyncio.run(runner.compile(Path(sys.executable), folder / "packages"))
+factories = {"hub": None, "services": auto_loop_factory()}
+with asyncio.Runner(loop_factory=factories[sys.argv[2]]) as loop:
+    loop.run(runner.compile(Path(sys.executable), folder / "packages"))
 """
+# the processes that build, whose loops are not the same
+BUILDERS = ("hub", "services")
 
 
 def running_on(folder: Path) -> list[str]:
@@ -41,18 +47,33 @@ def until(holds: bool, folder: Path, count: int) -> None:
         time.sleep(0.05)
 
 
+def build(folder: Path, builder: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", BUILD, str(folder), builder], env={**os.environ, "PYTHONPATH": os.getcwd()})
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_everybody_may_read_what_is_built(tmp_path: Path, builder: str) -> None:
+    package = tmp_path / "packages" / "one"
+    package.mkdir(parents=True)
+    (package / "module.py").write_text("x = 1\n")
+    assert build(tmp_path, builder).wait(60) == 0
+    (made,) = package.glob("__pycache__/*.pyc")
+    assert made.stat().st_mode & 0o777 == 0o644
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's end")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_when_the_platform_is_killed_nothing_goes_on_compiling(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_when_the_platform_is_killed_nothing_goes_on_compiling(tmp_path: Path, builder: str, number: int) -> None:
     for package in range(300):
         folder = tmp_path / "packages" / f"p{package}"
         folder.mkdir(parents=True)
         for module in range(20):
             lines = [f"def f{n}(a, b=({n}, {module})): return [a + n for n in b]" for n in range(60)]
             (folder / f"m{module}.py").write_text("\n".join(lines))
-    build = subprocess.Popen([sys.executable, "-c", BUILD, str(tmp_path)], env={**os.environ, "PYTHONPATH": os.getcwd()})
+    running = build(tmp_path, builder)
     # its head and at least one worker
     until(True, tmp_path, 2)
-    build.send_signal(number)
-    build.wait(10)
+    running.send_signal(number)
+    running.wait(10)
     until(False, tmp_path, 1)

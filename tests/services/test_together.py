@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import pytest
 from ltai_services.together import Together
 
+from ltai_hub.errors import Unavailable
+
 
 class Doubles:
     """Answers when it is let; ``groups`` are what it was given."""
@@ -19,6 +21,8 @@ class Doubles:
         await self.may.wait()
         if 13 in asked:
             raise ValueError("no thirteen")
+        if 14 in asked:
+            return []
         return [2 * one for one in asked]
 
 
@@ -53,3 +57,12 @@ async def test_who_gave_up_holds_up_nobody() -> None:
     assert await stays == 4
     with pytest.raises(asyncio.CancelledError):
         await gone
+
+
+async def test_too_few_answers_leave_nobody_waiting() -> None:
+    doubles = Doubles()
+    doubles.may.set()
+    together = Together(doubles.send)
+    told = await asyncio.gather(together.ask(14), together.ask(1), return_exceptions=True)
+    assert [type(problem) for problem in told] == [Unavailable, Unavailable]
+    assert await together.ask(2) == 4

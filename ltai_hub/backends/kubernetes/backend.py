@@ -171,6 +171,8 @@ class KubernetesBackend(
 
         Raises TryLater while the old one goes."""
         found = await cluster.ensure(JOBSET, wished)
+        if "uid" not in found["metadata"]:
+            raise TryLater("what had its name has just gone")
         if variables_of(found) == variables_of(wished):
             # or the next look would have to ask for it
             self._watches.note(JOBSET, found)

@@ -34,7 +34,8 @@ log = logging.getLogger("ltai.training")
 
 # While something starts or runs its end should show soon; an idle platform should stay idle.
 BUSY_SECONDS, IDLE_SECONDS = 0.5, 5.0
-# Each start asks MLflow, the hub and the backend. More at once would not be faster: they take the processor from those who submit.
+# Each start asks MLflow and the backend. A cluster that gets a thousand jobs quickly admits them more quickly; more at once than these
+# were not faster.
 STARTS_AT_ONCE = 8
 GIVE_WAY_SECONDS = 1.0
 RETRY_SECONDS = 3.0
@@ -46,12 +47,15 @@ RUN_STATES = {Phase.SUCCEEDED: "FINISHED", Phase.FAILED: "FAILED", Phase.CANCELL
 
 @dataclass(frozen=True)
 class Look:
-    """Of our own queue those that hold their reservation and are not started yet, those that wait in the cluster's queue (number → state),
-    what has begun and is not done with, and since when the running ones are metered."""
+    """What there is to do with."""
 
+    # of our own queue: those that hold their reservation and are not being started yet
     due: list[Job]
+    # in the cluster's queue: number → state
     waiting: Mapping[int, dict[str, Any]]
+    # what has begun and is not done with
     begun: list[Job]
+    # since when the running ones are metered
     since: Mapping[str, datetime]
 
 

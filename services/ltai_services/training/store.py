@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Insert, Select, String, Update, bindparam,
 from sqlalchemy.engine import Connection
 
 from ltai_hub.db.base import UtcDateTime
-from ltai_hub.db.engine import new_id
+from ltai_hub.db.engine import in_parts, new_id
 from ltai_hub.db.lists import has_text, in_sight, seconds_between, take_part
 from ltai_hub.db.tables import tenant_id, tenants
 from ltai_hub.domain.lists import Part, Sight
@@ -25,8 +25,6 @@ ASKED = ("name", "user", "tenant", "profile", "image", "flavor", "cwd", "max_sec
 BEGINNING: dict[str, Any] = {"phase": Phase.QUEUED, "reason": "", "run_ended": False, "stop_reason": ""}
 NOT_YET: dict[str, Any] = dict.fromkeys(("exit_code", "run_id", "experiment_id", "backend_state", "started_at", "ended_at", "seen_at"))
 FINAL = [phase for phase in Phase if phase.is_final]
-# a statement takes no more values than some tens of thousands
-MOST_ASKED = 5000
 NOT_BEGUN = (jobs.c.phase == Phase.QUEUED) & jobs.c.backend_state.is_(None)
 WAITING = (jobs.c.phase == Phase.QUEUED) & jobs.c.backend_state.is_not(None) & (jobs.c.stop_reason == "")
 
@@ -124,9 +122,8 @@ def find(tx: Connection, job_id: int) -> Job | None:
 def find_all(tx: Connection, job_ids: Sequence[int]) -> list[Job]:
     """Those that are there, oldest first."""
     found: list[Job] = []
-    for begin in range(0, len(job_ids), MOST_ASKED):
-        some = jobs.c.id.in_(sorted(job_ids)[begin : begin + MOST_ASKED])
-        query = _select().where(some, jobs.c.deleted.is_(False)).order_by(jobs.c.id)
+    for some in in_parts(sorted(job_ids)):
+        query = _select().where(jobs.c.id.in_(some), jobs.c.deleted.is_(False)).order_by(jobs.c.id)
         found += [_job(row) for row in tx.execute(query).mappings()]
     return found
 
@@ -191,8 +188,8 @@ def waiting(tx: Connection) -> list[int]:
 def backend_states(tx: Connection, job_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Number → the backend's state."""
     found: dict[int, dict[str, Any]] = {}
-    for begin in range(0, len(job_ids), MOST_ASKED):
-        query = select(jobs.c.id, jobs.c.backend_state).where(jobs.c.id.in_(job_ids[begin : begin + MOST_ASKED]))
+    for some in in_parts(job_ids):
+        query = select(jobs.c.id, jobs.c.backend_state).where(jobs.c.id.in_(some))
         found |= {number: state for number, state in tx.execute(query)}
     return found
 
