@@ -7,8 +7,10 @@ import ctypes
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,34 +60,43 @@ class Runner:
         await self._run((str(python), "-I", "-c", COMPILE, "-j", "0", "-x", "/tests?/", str(folder)), None)
 
     async def _run(self, command: Sequence[str], lines: list[str] | None) -> int:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+        # no process of asyncio: one that is cancelled with everything else while it begins is waited for without end (Python 3.11)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             cwd="/",  # a pyproject.toml above the data folder is no configuration of ours
             env=_environment(self.pythons),
+            umask=0o022,
             pass_fds=(self.lock,),
-            preexec_fn=_as_child,
+            preexec_fn=_die_with_parent,
         )
+        loop, reader = asyncio.get_running_loop(), ThreadPoolExecutor(1, "uv")
+
+        def tell(line: str) -> None:
+            loop.call_soon_threadsafe(self.on_line, line)
+
         try:
-            await self._follow(process, lines)
-            return await process.wait()
+            await loop.run_in_executor(reader, self._follow, process, lines, tell)
+            return await loop.run_in_executor(reader, process.wait)
         except BaseException:
             await _end(process)
             raise
+        finally:
+            reader.shutdown(wait=False)
 
-    async def _follow(self, process: asyncio.subprocess.Process, lines: list[str] | None) -> None:
+    def _follow(self, process: subprocess.Popen[bytes], lines: list[str] | None, tell: Callable[[str], None]) -> None:
         """``lines`` None: so many of them that neither log nor memory wants them."""
         assert process.stdout is not None
-        with self.log.open("ab") as file:
-            while raw := await process.stdout.readline():
+        with self.log.open("ab") as file, process.stdout:
+            for raw in process.stdout:
                 line = raw.decode(errors="replace").rstrip()
                 if lines is not None:
                     file.write(raw)
                     file.flush()
                     lines.append(line)
-                self.on_line(line)
+                tell(line)
 
 
 def _environment(pythons: Path) -> dict[str, str]:
@@ -94,22 +105,20 @@ def _environment(pythons: Path) -> dict[str, str]:
     return {"UV_PYTHON_INSTALL_DIR": str(pythons), **kept, "UV_PYTHON_INSTALL_BIN": "0"}
 
 
-def _as_child() -> None:
-    """Everybody may read what it makes, and it dies with us. libuv's loop has no argument ``umask``."""
-    os.umask(0o022)
+def _die_with_parent() -> None:
     if _prctl is not None:
         _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
+async def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
         return
     process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), 5)
-    except TimeoutError:
+        await asyncio.to_thread(process.wait, 5)
+    except subprocess.TimeoutExpired:
         process.kill()
-        await process.wait()
+        await asyncio.to_thread(process.wait)
 
 
 def last_words(lines: Sequence[str], longest: int = 800) -> str:

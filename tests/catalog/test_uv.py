@@ -77,3 +77,30 @@ def test_when_the_platform_is_killed_nothing_goes_on_compiling(tmp_path: Path, b
     running.send_signal(number)
     running.wait(10)
     until(False, tmp_path, 1)
+
+
+CUT_OFF = """
+import asyncio, os, sys
+from pathlib import Path
+from uvicorn.loops.auto import auto_loop_factory
+from ltai_hub.catalog.uv import Runner
+
+async def begin_and_leave(runner, seconds):
+    asyncio.create_task(runner.compile(Path(sys.executable), folder / "packages"))
+    await asyncio.sleep(seconds)
+
+folder = Path(sys.argv[1])
+factories = {"hub": None, "services": auto_loop_factory()}
+for number in range(30):
+    runner = Runner(folder / "log", lambda line: None, os.open(folder / "lock", os.O_CREAT), folder)
+    with asyncio.Runner(loop_factory=factories[sys.argv[2]]) as loop:
+        loop.run(begin_and_leave(runner, number / 5000))
+"""
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_a_platform_that_leaves_while_a_build_begins_does_leave(tmp_path: Path, builder: str) -> None:
+    (tmp_path / "packages").mkdir()
+    command = [sys.executable, "-c", CUT_OFF, str(tmp_path), builder]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": os.getcwd()}, check=True, timeout=60)
+    until(False, tmp_path, 1)
