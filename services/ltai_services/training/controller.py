@@ -117,7 +117,7 @@ class JobController(Controller):
                 answers = self._standings(tx, queued)
         self._states = {number: self._states.get(number) or fresh[number] for number in left}
         due = self._read([int(number) for number, answer in answers.items() if answer.held])
-        return Look([job for job in due if job.backend_state is None], self._states, begun, since)
+        return Look(due, self._states, begun, since)
 
     def _standings(self, tx: Connection, numbers: Sequence[int]) -> dict[str, Admission]:
         return standings(tx, Kind.JOB, [str(number) for number in numbers], self._platform.left_to_queue)
