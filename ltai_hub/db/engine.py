@@ -89,14 +89,16 @@ def make_engine(url: str) -> Engine:
     return engine
 
 
-def _tune_sqlite(connection: Any, _record: object) -> None:
+def _tune_sqlite(connection: Any, record: object) -> None:
     connection.isolation_level = None
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=NORMAL",
-        "foreign_keys=ON",
-        f"busy_timeout={BUSY_MILLISECONDS}",
-    ):
+    write_ahead(connection, record)
+    for pragma in ("foreign_keys=ON", f"busy_timeout={BUSY_MILLISECONDS}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def write_ahead(connection: Any, _record: object) -> None:
+    """Of a sqlite connection, as it is made: a commit waits for no disk. One that a power cut takes back leaves the file whole."""
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
         connection.execute(f"PRAGMA {pragma}")
 
 

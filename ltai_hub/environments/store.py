@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -70,11 +70,10 @@ class Choice:
     display_name: str = ""
 
 
-def begin(tx: Connection, user: str, server: str, choice: Choice, url: str, at: datetime) -> Environment:
-    """The row of a start: a new one, or the person's stopped one with its generation counted up."""
-    values = {
+def begin(tx: Connection, user: str, server: str, choice: Choice, url: str, at: datetime, found: Environment | None) -> Environment:
+    """The row of a start: a new one, or the person's stopped one, ``found``, with its generation counted up."""
+    values: dict[str, Any] = {
         "display_name": choice.display_name or server or DEFAULT_NAME,
-        "tenant_id": get_tenant_id(tx, choice.tenant),
         "profile": choice.profile,
         "image": choice.image,
         "flavor": choice.flavor,
@@ -86,12 +85,14 @@ def begin(tx: Connection, user: str, server: str, choice: Choice, url: str, at: 
         "ended_at": None,
         "seen_at": None,
     }
-    found = find(tx, user, server)
+    tenant_id = get_tenant_id(tx, choice.tenant)
     if found is not None:
-        tx.execute(update(environments).where(environments.c.id == found.id).values(**values, generation=found.generation + 1))
-        return get(tx, found.id)
-    done = tx.execute(insert(environments).values(**values, user=user, server=server, generation=1, deleted=False, created_at=at))
-    return get(tx, new_id(done))
+        values["generation"] = found.generation + 1
+        tx.execute(update(environments).where(environments.c.id == found.id).values(**values, tenant_id=tenant_id))
+        return replace(found, **values, tenant=choice.tenant)
+    values |= {"user": user, "server": server, "generation": 1, "created_at": at}
+    done = tx.execute(insert(environments).values(**values, tenant_id=tenant_id, deleted=False))
+    return Environment(**values, id=new_id(done), tenant=choice.tenant)
 
 
 def find(tx: Connection, user: str, server: str) -> Environment | None:
@@ -110,19 +111,20 @@ def get(tx: Connection, environment_id: int) -> Environment:
 
 def set_phase(
     tx: Connection,
-    environment_id: int,
+    row: Environment,
     phase: Phase,
     reason: str,
     started_at: datetime | None = None,
     ended_at: datetime | None = None,
     backend_state: dict[str, Any] | None = None,
-) -> None:
+) -> Environment:
     """Only what is given is changed besides phase and reason. Called beside ``metering.phases.change_phase``."""
     values: dict[str, Any] = {"phase": phase, "reason": reason[:2000]}
     for name, value in (("started_at", started_at), ("seen_at", started_at), ("ended_at", ended_at), ("backend_state", backend_state)):
         if value is not None:
             values[name] = value
-    tx.execute(update(environments).where(environments.c.id == environment_id).values(**values))
+    tx.execute(update(environments).where(environments.c.id == row.id).values(**values))
+    return replace(row, **values)
 
 
 def note_seen(tx: Connection, environment_id: int, at: datetime) -> None:

@@ -5,13 +5,24 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-PAUSE_SECONDS = 0.02
+# between two looks at one server, and at any of those that start together: a whole class costs no more looks than five
+PAUSE_SECONDS, PAUSE_OF_ALL_SECONDS = 0.005, 0.001
 
 
-async def wait_until_it_answers(host: str, port: int, path: str) -> None:
-    """Returns at the first HTTP answer, whatever its status. The caller limits the time."""
-    while not await answers(host, port, path):
-        await asyncio.sleep(PAUSE_SECONDS)
+class FirstAnswers:
+    """Waits for those of the servers that start."""
+
+    def __init__(self) -> None:
+        self._awaited = 0
+
+    async def wait(self, host: str, port: int, path: str) -> None:
+        """Returns at the first HTTP answer, whatever its status. The caller limits the time."""
+        self._awaited += 1
+        try:
+            while not await answers(host, port, path):
+                await asyncio.sleep(max(PAUSE_SECONDS, PAUSE_OF_ALL_SECONDS * self._awaited))
+        finally:
+            self._awaited -= 1
 
 
 async def answers(host: str, port: int, path: str) -> bool:

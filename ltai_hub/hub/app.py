@@ -14,8 +14,11 @@ from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 from jupyterhub.handlers.pages import HealthCheckHandler
 from jupyterhub.services.service import Service
+from sqlalchemy import event
 from tornado.ioloop import PeriodicCallback
 
+from ltai_hub.collector import calm_collector
+from ltai_hub.db.engine import write_ahead
 from ltai_hub.domain.workloads import Phase
 from ltai_hub.environments.store import Environment
 from ltai_hub.errors import Problem, Unavailable
@@ -52,6 +55,14 @@ class PlatformHub(JupyterHub):  # type: ignore[misc]  # JupyterHub has no types
         self.extra_handlers.append(("/ready", ReadyHandler, {"hub": self}))
         super().init_handlers()
 
+    def init_db(self) -> None:
+        super().init_db()
+        engine = self.db.get_bind()
+        if engine.dialect.name == "sqlite":
+            # a start and the page after it are two dozen commits
+            event.listen(engine, "connect", write_ahead)
+            engine.dispose()
+
     async def start(self) -> None:
         tell_of_outages()
         # JupyterHub does it last; asked to stop while services start, it would leave environments to be killed
@@ -62,6 +73,7 @@ class PlatformHub(JupyterHub):  # type: ignore[misc]  # JupyterHub has no types
         PeriodicCallback(self.spawner_class.sweep, 1e3 * SWEEP_SECONDS).start()
         if self.spawner_class.outlives_hub:
             PeriodicCallback(DatabaseWatch(self.db.get_bind(), self.begin_anew).look, 1e3 * LOOK_SECONDS).start()
+        calm_collector()
         self._going_on = [asyncio.create_task(self.go_on(row)) for row in self._left_behind]
 
     async def start_service(self, service_name: str, service: Service, ssl_context: Any = None) -> bool:

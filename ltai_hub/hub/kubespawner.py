@@ -19,6 +19,7 @@ from traitlets import Integer, default
 from ltai_hub.backends.kubernetes.api import CLAIM, POD, AlreadyThere, Cluster, Object, Objects
 from ltai_hub.backends.kubernetes.capacity import lacking
 from ltai_hub.backends.kubernetes.environments import environment_name, make_pod
+from ltai_hub.backends.kubernetes.names import tenant_name
 from ltai_hub.backends.kubernetes.observe import is_gated, started_at
 from ltai_hub.backends.kubernetes.pods import MAIN, Blueprint, make_blueprint
 from ltai_hub.domain.quotas import can_be_guaranteed, resource_names
@@ -27,7 +28,7 @@ from ltai_hub.environments.store import Environment
 from ltai_hub.errors import Problem, TryLater
 from ltai_hub.hub.core import hub_core, in_thread
 from ltai_hub.hub.kube import kube
-from ltai_hub.hub.mixin import STOP_SECONDS, DidNotStart, PlatformSpawner, Seen
+from ltai_hub.hub.mixin import STOP_SECONDS, DidNotStart, PlatformSpawner, Seen, workload_name
 from ltai_hub.hub.podstate import (
     address_of,
     env_of,
@@ -61,7 +62,7 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
     outlives_hub = True
     builds_images = False
     # what the row was told last, and the task that sees to an end nobody here asked for
-    _told: tuple[Phase, str, dict[str, Any]] | None = None
+    _told: tuple[Phase, str, dict[str, Any] | None] | None = None
     _leaving: asyncio.Task[None] | None = None
 
     @default("cmd")  # type: ignore[untyped-decorator]  # traitlets has no types
@@ -84,14 +85,23 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
         workload = replace(self._workload(row, tuple(self.cmd)), grace_seconds=STOP_SECONDS)
         plan = make_blueprint(workload, kube().settings, hub_core().catalog, hub_core().settings.folder.courses)
         self.namespace, self.pod_name = plan.namespace, environment_name(workload.name)
-        # known before it is made: whatever happens now, it is found again or removed
-        await self._remember(row.phase, row.reason)
+        # what the row says already need not be written again
+        self._told = self._told or (row.phase, row.reason, row.backend_state)
+        await self._remember(row.phase, row.reason, row.position)
         pod = await self._made(plan)
         pod = await self._running(pod)
         self.began_at = started_at(pod)
         self.told.tell(Step("waiting", 80, "Waiting for its first answer"))
         await self._answered(address_of(pod), self.port)
         return address_of(pod), self.port
+
+    def place(self, row: Environment) -> dict[str, Any]:
+        """Written down before it is made: whatever happens then, it is found again or removed."""
+        return {"namespace": tenant_name(kube().settings.instance, row.tenant), "pod": environment_name(workload_name(row))}
+
+    def clear_state(self) -> None:
+        super().clear_state()
+        self._told = None
 
     async def fits(self, resources: Resources) -> str:
         # a node may have come meanwhile
@@ -150,7 +160,7 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
         Its volumes at the same time: it does not start before they are there, and they mostly are.
         """
         cluster = await kube().cluster()
-        ensured = asyncio.gather(*(cluster.ensure(CLAIM, claim) for claim in plan.claims))
+        ensured = asyncio.gather(*(cluster.find_or_create(CLAIM, claim) for claim in plan.claims))
         try:
             return await self._made_or_found(cluster, plan)
         finally:
@@ -165,7 +175,7 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
                 raise TryLater("its pod has just gone; it is made again", after=1.0) from None
             # the token it was made with goes on, JupyterHub takes it over
             pod, self.api_token = found, env_of(found, "JUPYTERHUB_API_TOKEN")
-        (await watched(plan.namespace)).put(pod)
+        (await watched(plan.namespace)).note(pod)
         return pod
 
     async def _manifest(self, plan: Blueprint) -> Object:

@@ -24,7 +24,7 @@ from ltai_hub.domain.tenants import Person
 from ltai_hub.domain.workloads import Kind, Phase, Resources, Workload
 from ltai_hub.environments.store import Environment
 from ltai_hub.errors import BadInput, BadWorkload, NoCapacity, Problem, TryLater, Unavailable
-from ltai_hub.hub.answering import wait_until_it_answers
+from ltai_hub.hub.answering import FirstAnswers
 from ltai_hub.hub.choice import Wish, read_options
 from ltai_hub.hub.core import hub_core, in_thread
 from ltai_hub.hub.progress import Progress, Step
@@ -78,12 +78,17 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     # monotonic; when the row is told again that it still runs
     note_again = 0.0
     told: Progress
+    first_answers = FirstAnswers()
 
     # ---- for subclasses
 
     async def launch(self, row: Environment) -> tuple[str, int]:
-        """Start the server and return its address once it answers. Sets ``backend_state`` as soon as there is one."""
+        """Start the server and return its address once it answers. Sets ``backend_state`` as soon as there is one, unless ``place`` did."""
         raise NotImplementedError
+
+    def place(self, row: Environment) -> dict[str, Any] | None:
+        """The ``backend_state`` of what ``launch`` is about to make, where it is known before."""
+        return None
 
     async def fits(self, resources: Resources) -> str:
         """ "" when it could run once everything else has ended, else why it never can."""
@@ -226,7 +231,8 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             await asyncio.sleep(QUEUE_SECONDS)
             answer = await in_thread(self.records.look, row)
         if row.phase is Phase.QUEUED and row.backend_state is None:
-            row = await in_thread(self.records.move, row.id, Phase.STARTING)
+            row = await in_thread(self.records.move, row.id, Phase.STARTING, backend_state=self.place(row))
+            self.backend_state = row.backend_state
         return row
 
     async def _under_way(self, wish: Wish) -> Environment | None:
@@ -245,7 +251,7 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         choice = await in_thread(self.records.choose, person, wish)
         if never := await self.fits(hub_core().catalog.resources_of(choice.flavor)):
             raise BadWorkload(never)
-        return await in_thread(self.records.begin, person, self.name, choice, url)
+        return await in_thread(self.records.begin, person, self.name, choice, url, self.place)
 
     async def _launched(self, row: Environment) -> tuple[str, int]:
         """Launch, waiting while the machine itself has nothing free."""
@@ -264,7 +270,7 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         profile, image = core.catalog.get_profile(row.profile), core.catalog.get_image(row.image)
         home = core.settings.folder.home(self.user.name)
         return Workload(
-            name=f"environment-{row.id}-{row.generation}",
+            name=workload_name(row),
             kind=Kind.ENVIRONMENT,
             user=self.user.name,
             tenant=row.tenant,
@@ -298,7 +304,7 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
 
     async def _answered(self, host: str, port: int) -> None:
         """Raises DidNotStart when it ended or took too long."""
-        answer = asyncio.ensure_future(wait_until_it_answers(host, port, f"{self.server.base_url}api"))
+        answer = asyncio.ensure_future(self.first_answers.wait(host, port, f"{self.server.base_url}api"))
         try:
             async with asyncio.timeout(self.answer_seconds):
                 while not answer.done():
@@ -337,6 +343,10 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             self.ending = (Phase.FAILED, reason)
             await self.halt(now=True)
             await self.record_end()
+
+
+def workload_name(row: Environment) -> str:
+    return f"environment-{row.id}-{row.generation}"
 
 
 def how_it_ended(seen: Seen) -> tuple[Phase, str]:

@@ -49,12 +49,6 @@ class PodWatch(Watch):
     def find_gone(self, name: str) -> Gone | None:
         return self._gone.get(name)
 
-    def put(self, pod: Object) -> None:
-        """One that was just made, before the watch tells of it."""
-        name = pod["metadata"]["name"]
-        if name not in self.objects and name not in self._gone:
-            self.take(pod)
-
     def forget(self, name: str) -> None:
         self._gone.pop(name, None)
         self._followers.pop(name, None)

@@ -26,6 +26,8 @@ from ltai_hub.tenancy.permit import default_tenant, permitted_tenants
 from ltai_hub.units import utc_now
 
 CREATE = "environments:create"
+# where a start will be found, where that is known before it is made
+Place = Callable[[Environment], dict[str, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -58,20 +60,24 @@ class Records:
             chosen = resolve(tx, self.catalog, person, wish.tenant, wish.profile, wish.image, wish.flavor)
         return Choice(chosen.tenant, chosen.profile.name, chosen.image.name, chosen.flavor.name, wish.display_name)
 
-    def begin(self, person: Person, server: str, choice: Choice, url: str) -> tuple[Environment, Admission]:
-        """Write the row and admit it, in one transaction. Raises what they raise; then nothing is written."""
+    def begin(self, person: Person, server: str, choice: Choice, url: str, place: Place) -> tuple[Environment, Admission]:
+        """Write the row and admit it, in one transaction; what may start is written down with its ``place``.
+
+        Raises what they raise; then nothing is written.
+        """
         now = self.clock()
         with self.database.transaction() as tx:
-            self._end_left_over(tx, person.name, server, now)
-            row = store.begin(tx, person.name, server, choice, url, now)
+            found = store.find(tx, person.name, server)
+            if found is not None:
+                self._end_left_over(tx, found, now)
+            row = store.begin(tx, person.name, server, choice, url, now, found)
             answer = admit(tx, person, CREATE, self._ask(row), now, self.left)
-            phase = Phase.STARTING if answer.held else Phase.QUEUED
-            return self._move(tx, row, None, phase, answer.reason, now, actor=person.name), answer
+            phase, state = (Phase.STARTING, place(row)) if answer.held else (Phase.QUEUED, None)
+            return self._move(tx, row, None, phase, answer.reason, now, backend_state=state, actor=person.name), answer
 
-    def _end_left_over(self, tx: Connection, user: str, server: str, now: datetime) -> None:
+    def _end_left_over(self, tx: Connection, row: Environment, now: datetime) -> None:
         """A start that was cut off when the hub was killed."""
-        row = store.find(tx, user, server)
-        if row is not None and not row.phase.is_final:
+        if not row.phase.is_final:
             self._move(tx, row, row.phase, Phase.FAILED, "the platform was stopped while it started", now, ended_at=now)
 
     def look(self, environment: Environment) -> Admission:
@@ -117,8 +123,7 @@ class Records:
         actor: str = "platform",
     ) -> Environment:
         change_phase(tx, self._subject(row), old, new, reason, at, actor)
-        store.set_phase(tx, row.id, new, reason, started_at, ended_at, backend_state)
-        return store.get(tx, row.id)
+        return store.set_phase(tx, row, new, reason, started_at, ended_at, backend_state)
 
     def note_seen(self, environment_id: int) -> None:
         with self.database.transaction() as tx:

@@ -32,6 +32,8 @@ PERSON, TENANT = "ann", "one"
 CPU = 0.8
 PEER = "JupyterHub 6.1, KubeSpawner 7.1"
 RUNS = 10
+# the peer's overhead is its back-off's luck, 0.2 to 4 s: the median of ten was anything between
+OVERHEAD_RUNS = 30
 STOCK_IMAGE = os.environ.get("LTAI_BENCH_STOCK_IMAGE", "ltai-bench/stock")
 # what pip is given → the tag of the image it makes
 STOCK_TAGS = {"no-bytecode": "--no-compile", "bytecode": "--compile"}
@@ -40,6 +42,8 @@ nodes pull from (helm/images/build.py), or another one named in LTAI_TEST_LAB_IM
 # a pod that does not come up in that time has failed
 SECONDS = 120.0
 LOOK_SECONDS = 0.01
+# the node still clears up after the pod before
+SETTLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def overhead(folder: Path) -> list[Figure]:
         return []
     with ours(folder) as mine, stock(folder, "same", IMAGE) as theirs:
         places = [Place(mine, f"{NAME}-{TENANT}", "ltai.dev/kind=environment"), Place(theirs, STOCK_NAMESPACE, "hub.jupyter.org/username")]
-        rounds = [[measured(place) for place in places] for _ in range(RUNS + 1)][1:]
+        rounds = [[measured(place) for place in places] for _ in range(OVERHEAD_RUNS + 1)][1:]
     (my_clicks, my_bare), (their_clicks, their_bare) = (zip(*side, strict=True) for side in zip(*rounds, strict=True))
     return [
         Figure(
@@ -70,11 +74,11 @@ def overhead(folder: Path) -> list[Figure]:
             "s",
             f"{PEER}, same image",
             round(median(their_clicks) - median(their_bare), 3),
-            RUNS,
+            OVERHEAD_RUNS,
             "≤ 0.6 s and ≤ 0.4 × the peer",
         ),
-        Figure("P3 … click", median(my_clicks), "s", PEER, median(their_clicks), RUNS),
-        Figure("P3 … bare start of the same pod", median(my_bare), "s", PEER, median(their_bare), RUNS),
+        Figure("P3 … click", median(my_clicks), "s", PEER, median(their_clicks), OVERHEAD_RUNS),
+        Figure("P3 … bare start of the same pod", median(my_bare), "s", PEER, median(their_bare), OVERHEAD_RUNS),
     ]
 
 
@@ -105,10 +109,12 @@ def clicked(visitor: Visitor) -> float:
 
 def measured(place: Place) -> tuple[float, float]:
     """Click to the Lab, then the same pod without a hub."""
+    time.sleep(SETTLE_SECONDS)
     took = place.visitor.click()
     body = bare(place.pod())
     place.visitor.stop()
     kubectl("wait", "--for=delete", "pod", "-n", place.namespace, "-l", place.selector, f"--timeout={SECONDS:g}s")
+    time.sleep(SETTLE_SECONDS)
     return took, asyncio.run(started(body))
 
 

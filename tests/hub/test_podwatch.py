@@ -26,6 +26,6 @@ async def test_a_follower_is_told_of_changes_and_of_the_end_which_is_remembered(
     gone = pods.find_gone("one")
     assert gone is not None
     assert gone.pod["status"] == {"phase": "Failed"}
-    pods.put(a_job("one"))
+    pods.note(a_job("one"))
     assert pods.find("one") is None, "what has gone is not made again by one that comes late"
     await pods.close()

@@ -22,6 +22,7 @@ from ltai_hub.hub.mixin import PlatformSpawner
 from ltai_hub.hub.outage import DatabaseWatch, tell_of_outages
 from ltai_hub.hub.records import Records
 from ltai_hub.metering import store as metering
+from ltai_hub.tenancy import store as tenancy
 from tests.factories import a_person, at
 from tests.services.platform import a_platform
 
@@ -32,11 +33,36 @@ def records(tmp_path: Path) -> Records:
     return Records(platform.database, platform.catalog, clock=lambda: at(0))
 
 
-def running(records: Records) -> Environment:
+def begun(records: Records, server: str = "") -> Environment:
     choice = records.choose(a_person(), Wish(profile="digits"))
-    row, answer = records.begin(a_person(), "", choice, "/user/sam/lab")
-    assert answer.held
-    return records.move(row.id, Phase.RUNNING)
+    return records.begin(a_person(), server, choice, "/user/sam/lab", lambda row: {"pod": row.run_id})[0]
+
+
+def running(records: Records) -> Environment:
+    return records.move(begun(records).id, Phase.RUNNING)
+
+
+def test_what_may_start_is_written_down_with_its_place(records: Records) -> None:
+    first = begun(records)
+    assert (first.phase, first.backend_state) == (Phase.STARTING, {"pod": f"{first.id}.1"})
+    records.move(first.id, Phase.FAILED, "its pod was lost")
+    again = begun(records)
+    assert (again.id, again.backend_state, again.reason) == (first.id, {"pod": f"{first.id}.2"}, "")
+
+
+def test_what_waits_for_room_has_no_place(records: Records) -> None:
+    first = begun(records)
+    with records.database.transaction() as tx:
+        tenancy.put_quota(tx, tenancy.get_tenant(tx, first.tenant), "", "cpu", 1.5)
+    second = begun(records, "second")
+    assert (second.phase, second.backend_state) == (Phase.QUEUED, None)
+
+
+def test_a_row_is_answered_as_it_is_kept(records: Records) -> None:
+    assert (row := begun(records)) == records.find("sam", "")
+    assert (row := records.move(row.id, Phase.RUNNING, at=at(3))) == records.find("sam", "")
+    assert (row := records.move(row.id, Phase.STOPPED, "x" * 3000, at(5), {"pod": "p"})) == records.find("sam", "")
+    assert (row := begun(records)) == records.find("sam", "")
 
 
 def charged(records: Records) -> list[tuple[float, float | None]]:

@@ -150,6 +150,11 @@ class Cluster:
         except AlreadyThere:
             return await self.find(resource, _namespace(body), body["metadata"]["name"]) or body
 
+    async def find_or_create(self, resource: Resource, body: Object) -> Object:
+        """As ``ensure``, cheaper for the API server where it mostly is there."""
+        found = await self.find(resource, _namespace(body), body["metadata"]["name"])
+        return found or await self.ensure(resource, body)
+
     async def apply(self, resource: Resource, body: Object) -> Object:
         """Server-side apply: the fields in ``body`` become so, whoever set them before."""
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}

@@ -204,7 +204,7 @@ class KubernetesBackend(
         for claim in plan.claims:
             key = (plan.namespace, claim["metadata"]["name"])
             if time.monotonic() - self._claims.get(key, -CLAIM_SECONDS) >= CLAIM_SECONDS:
-                await cluster.ensure(CLAIM, claim)
+                await cluster.find_or_create(CLAIM, claim)
                 self._claims[key] = time.monotonic()
 
     # ---- looking
