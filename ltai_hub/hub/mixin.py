@@ -251,7 +251,14 @@ class PlatformSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         choice = await in_thread(self.records.choose, person, wish)
         if never := await self.fits(hub_core().catalog.resources_of(choice.flavor)):
             raise BadWorkload(never)
-        return await in_thread(self.records.begin, person, self.name, choice, url, self.place)
+        beginning = asyncio.ensure_future(in_thread(self.records.begin, person, self.name, choice, url, self.place))
+        try:
+            return await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            # it is written down all the same, and has to be ended too
+            row, _ = await beginning
+            self.environment_id, self.backend_state = row.id, row.backend_state
+            raise
 
     async def _launched(self, row: Environment) -> tuple[str, int]:
         """Launch, waiting while the machine itself has nothing free."""

@@ -58,7 +58,7 @@ class Whole:
     def an_environment(self, who: str = "sam", server: str = "lab") -> int:
         choice = environments.Choice("ml", "digits", "scikit-learn", "cpu-small")
         with self.platform.database.transaction() as tx:
-            return environments.begin(tx, who, server, choice, f"/user/{who}/{server}", utc_now()).id
+            return environments.begin(tx, who, server, choice, f"/user/{who}/{server}", utc_now(), None).id
 
 
 def make_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Whole]:

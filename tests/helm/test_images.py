@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -63,6 +64,17 @@ def test_every_shipped_row_has_an_image_of_its_own_name(build: ModuleType) -> No
     rows = build.load_rows()
     tags = {step.tag for step in build.plan(list(rows["images"]), rows, "9")}
     assert {row["container"] for row in rows["images"].values()} <= tags
+
+
+def test_every_package_is_ready_made_for_arm64_too(build: ModuleType, tmp_path: Path) -> None:
+    """No builder compiles anything, so a builder of another processor needs no compilers either."""
+    for name, lines in build.requirements(build.load_rows()).items():
+        wanted = tmp_path / f"{name}.txt"
+        wanted.write_text("\n".join(lines))
+        bookworm = ["--python-platform", "aarch64-manylinux_2_36", "--python-version", "3.11"]
+        command = [sys.executable, "-m", "uv", "pip", "compile", "-q", *bookworm, "--only-binary", ":all:", str(wanted)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, (name, done.stderr)
 
 
 def test_requirements_come_from_the_project_and_the_catalogue(build: ModuleType) -> None:

@@ -187,7 +187,8 @@ def test_what_ended_while_the_platform_was_down_is_metered_to_its_end(own: Own) 
 def test_a_start_cut_off_by_kill_minus_nine_is_ended(own: Own) -> None:
     database = Database(DataFolder(own.data).database_url)
     with database.transaction() as tx:
-        store.begin(tx, "student2", "cut-off", store.Choice("ml-101", "digits", "scikit-learn", "cpu-small"), "/user/x", utc_now())
+        choice = store.Choice("ml-101", "digits", "scikit-learn", "cpu-small")
+        store.begin(tx, "student2", "cut-off", choice, "/user/x", utc_now(), None)
     database.close()
     own.kill()
     own.start_again()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -106,6 +108,36 @@ async def test_what_happens_while_the_database_is_away_is_written_down_after(rec
     )
     await PlatformSpawner.record(cast("PlatformSpawner", spawner), Phase.STOPPED, "stopped", at(50))
     assert charged(records) == [(0, 50)]
+
+
+async def test_a_start_cancelled_while_it_is_written_down_is_ended_too(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ltai_hub.hub.mixin.hub_core", lambda: SimpleNamespace(catalog=records.catalog))
+    asked, goes_on = threading.Event(), threading.Event()
+
+    def begin(*what: Any) -> Any:
+        asked.set()
+        goes_on.wait(10)
+        return records.begin(*what)
+
+    async def fits(_resources: object) -> str:
+        return ""
+
+    spawner: Any = SimpleNamespace(
+        user=SimpleNamespace(name="sam", admin=False, server_url=lambda name: "/user/sam/"),
+        name="",
+        fits=fits,
+        place=lambda row: {"pod": row.run_id},
+        records=SimpleNamespace(choose=records.choose, begin=begin),
+    )
+    start = asyncio.create_task(PlatformSpawner._begun(spawner, Wish(profile="digits")))
+    assert await asyncio.to_thread(asked.wait, 10)
+    start.cancel()
+    goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    row = records.find("sam", "")
+    assert row is not None
+    assert (spawner.environment_id, spawner.backend_state) == (row.id, {"pod": row.run_id})
 
 
 async def test_when_the_database_is_back_the_hub_begins_anew_once(tmp_path: Path) -> None:

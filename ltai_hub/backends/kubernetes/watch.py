@@ -82,15 +82,17 @@ class Watch:
             more = page["metadata"].get("continue", "")
             if not more:
                 break
-        for lost in [one for name, one in self.objects.items() if name not in found]:
+        version = int(page["metadata"]["resourceVersion"])
+        # what was noted while the list was on its way is newer than the list
+        for lost in [one for name, one in self.objects.items() if name not in found and int(one["metadata"]["resourceVersion"]) <= version]:
             self.lose(lost)
         for one in found.values():
             known = self.objects.get(one["metadata"]["name"])
             if known is None or known["metadata"]["resourceVersion"] != one["metadata"]["resourceVersion"]:
                 self.take(one)
         self._listed.set()
-        self._version = int(page["metadata"]["resourceVersion"])
-        return str(self._version)
+        self._version = version
+        return str(version)
 
     async def _follow(self, version: str) -> str:
         """Until the API server ends it; the version to go on from."""

@@ -27,7 +27,7 @@ class SmallCluster:
         if self.broken:
             raise TryLater("the cluster does not answer")
         self.lists += 1
-        return {"metadata": {"resourceVersion": "1"}, "items": [a_job(name) for name in self.there]}
+        return {"metadata": {"resourceVersion": "2"}, "items": [a_job(name) for name in self.there]}
 
     async def watch(self, resource: Resource, namespace: str, labels: Mapping[str, str], since: str) -> AsyncIterator[tuple[str, Object]]:
         while (change := await self.changes.get()) is not None:
@@ -36,8 +36,8 @@ class SmallCluster:
             raise TryLater("watching broke off")
 
 
-def a_job(name: str, **status: Any) -> Object:
-    metadata = {"name": name, "resourceVersion": "2", "managedFields": [1, 2, 3]}
+def a_job(name: str, version: int = 2, **status: Any) -> Object:
+    metadata = {"name": name, "namespace": "n", "resourceVersion": str(version), "managedFields": [1, 2, 3]}
     return {"metadata": metadata, "spec": {"suspend": True, "replicatedJobs": ["large"]}, "status": status}
 
 
@@ -111,8 +111,7 @@ async def test_what_nobody_looks_at_any_more_is_let_go(monkeypatch: pytest.Monke
 async def test_what_was_just_made_is_known_before_the_watch_tells() -> None:
     watches = Watches(SmallCluster("one"))  # type: ignore[arg-type]
     await look(watches)
-    made = a_job("two")
-    made["metadata"]["namespace"] = "n"
+    made = a_job("two", version=3)
     watches.note(JOBSET, made)
     seen = await look(watches)
     assert set(seen) == {"one", "two"}
@@ -122,12 +121,26 @@ async def test_what_was_just_made_is_known_before_the_watch_tells() -> None:
     await watches.close()
 
 
+async def test_a_list_that_was_on_its_way_does_not_take_away_what_was_made_meanwhile() -> None:
+    cluster = SmallCluster("one", "gone")
+    watches = Watches(cluster)  # type: ignore[arg-type]
+    await look(watches)
+    watches.note(JOBSET, a_job("two", version=3))
+    del cluster.there["gone"]
+    cluster.broken = True
+    cluster.changes.put_nowait(None)
+    await look(watches)
+    cluster.broken = False
+    await asyncio.sleep(0.05)
+    assert set(await look(watches)) == {"one", "two"}
+    await watches.close()
+
+
 async def test_what_the_watch_has_seen_the_end_of_does_not_come_back() -> None:
     cluster = SmallCluster("one")
     watches = Watches(cluster)  # type: ignore[arg-type]
     await look(watches)
     made = a_job("two")
-    made["metadata"]["namespace"] = "n"
     for change in ("ADDED", "DELETED"):
         cluster.changes.put_nowait((change, a_job("two")))
     await look(watches)
