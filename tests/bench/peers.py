@@ -17,50 +17,11 @@ import httpx
 
 from ltai_hub.paths import PACKAGE
 
+# of both: "stock" is everybody's password
 STOCK = """
 c = get_config()  # noqa
-c.JupyterHub.bind_url = "http://127.0.0.1:{port}"
-c.JupyterHub.hub_port = {hub_port}
-c.JupyterHub.db_url = "sqlite:///{folder}/jupyterhub.sqlite"
-c.JupyterHub.cookie_secret_file = "{folder}/cookie_secret"
-c.ConfigurableHTTPProxy.command = {proxy}
-c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{api_port}"
-c.ConfigurableHTTPProxy.pid_file = "{folder}/proxy.pid"
-c.JupyterHub.authenticator_class = "dummy"
-c.DummyAuthenticator.password = "stock"
-c.Authenticator.allow_all = True
-c.JupyterHub.spawner_class = "simple"
-c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/homes/{{username}}"
-c.Spawner.default_url = "/lab"
-c.Spawner.args = {args}
-c.JupyterHub.concurrent_spawn_limit = 100
-# thirty at once take it longer than the 30 s it allows by itself
-c.Spawner.http_timeout = 300
-c.Spawner.start_timeout = 300
-c.JupyterHub.log_level = "WARN"
-"""
-
-
-@contextmanager
-def stock_hub(folder: Path, node: str) -> Iterator[str]:
-    """JupyterHub as it comes, with LocalProcessSpawner (the "simple" one: same start, no system accounts); yields its address."""
-    port, hub_port, api_port = free_port(), free_port(), free_port()
-    bundle = PACKAGE / "_web" / "proxy" / "lib" / "chp.mjs"
-    args = ["--ServerApp.jpserver_extensions={'ltai_lab': False}", *(["--allow-root"] if os.getuid() == 0 else [])]
-    config = folder / "jupyterhub_config.py"
-    text = STOCK.format(port=port, hub_port=hub_port, api_port=api_port, folder=folder, proxy=[node, str(bundle)], args=args)
-    config.write_text(text)
-    command = [sys.executable, "-m", "jupyterhub", "-f", str(config)]
-    env = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    with running(command, folder / "stock.log", env):
-        wait_for(f"http://127.0.0.1:{port}/hub/health")
-        yield f"http://127.0.0.1:{port}"
-
-
-STOCK_PODS = """
-c = get_config()  # noqa
 c.JupyterHub.bind_url = "http://{address}:{port}"
-c.JupyterHub.hub_bind_url = "http://0.0.0.0:{hub_port}"
+c.JupyterHub.hub_bind_url = "http://{every_address}:{hub_port}"
 c.JupyterHub.hub_connect_url = "http://{address}:{hub_port}"
 c.JupyterHub.db_url = "sqlite:///{folder}/jupyterhub.sqlite"
 c.JupyterHub.cookie_secret_file = "{folder}/cookie_secret"
@@ -70,6 +31,21 @@ c.ConfigurableHTTPProxy.pid_file = "{folder}/proxy.pid"
 c.JupyterHub.authenticator_class = "dummy"
 c.DummyAuthenticator.password = "stock"
 c.Authenticator.allow_all = True
+c.Spawner.default_url = "/lab"
+c.Spawner.start_timeout = 300
+c.JupyterHub.log_level = "WARN"
+"""
+
+STOCK_PROCESSES = """
+c.JupyterHub.spawner_class = "simple"
+c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/homes/{{username}}"
+c.Spawner.args = {args}
+c.JupyterHub.concurrent_spawn_limit = 100
+# thirty at once take it longer than the 30 s it allows by itself
+c.Spawner.http_timeout = 300
+"""
+
+STOCK_PODS = """
 c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
 c.KubeSpawner.namespace = "{namespace}"
 c.KubeSpawner.image = "{image}"
@@ -84,10 +60,7 @@ c.KubeSpawner.volumes = [{{"name": "home", "persistentVolumeClaim": {{"claimName
 c.KubeSpawner.volume_mounts = [{{"name": "home", "mountPath": "/home/jovyan"}}]
 c.KubeSpawner.working_dir = "/home/jovyan"
 c.KubeSpawner.environment = {{"HOME": "/home/jovyan"}}
-c.Spawner.default_url = "/lab"
 c.Spawner.http_timeout = 120
-c.Spawner.start_timeout = 300
-c.JupyterHub.log_level = "WARN"
 """
 
 
@@ -104,17 +77,32 @@ class PodHub:
 
 
 @contextmanager
+def stock_hub(folder: Path, node: str) -> Iterator[str]:
+    """JupyterHub as it comes, with LocalProcessSpawner (the "simple" one: same start, no system accounts); yields its address."""
+    args = ["--ServerApp.jpserver_extensions={'ltai_lab': False}", *(["--allow-root"] if os.getuid() == 0 else [])]
+    with stock(folder, node, "127.0.0.1", "127.0.0.1", STOCK_PROCESSES.format(folder=folder, args=args)) as url:
+        yield url
+
+
+@contextmanager
 def stock_pods(hub: PodHub) -> Iterator[str]:
     """JupyterHub as it comes, with KubeSpawner as it comes; yields its address. The namespace is made and removed by the caller."""
     hub.folder.mkdir(parents=True)
+    with stock(hub.folder, hub.node, hub.address, "0.0.0.0", STOCK_PODS.format(**asdict(hub))) as url:
+        yield url
+
+
+@contextmanager
+def stock(folder: Path, node: str, address: str, every_address: str, spawner: str) -> Iterator[str]:
     port, hub_port, api_port = free_port(), free_port(), free_port()
-    proxy = [hub.node, str(PACKAGE / "_web" / "proxy" / "lib" / "chp.mjs")]
-    config = hub.folder / "jupyterhub_config.py"
-    config.write_text(STOCK_PODS.format(**asdict(hub), port=port, hub_port=hub_port, api_port=api_port, proxy=proxy))
+    proxy = [node, str(PACKAGE / "_web" / "proxy" / "lib" / "chp.mjs")]
+    config = folder / "jupyterhub_config.py"
+    places = {"folder": folder, "address": address, "every_address": every_address, "proxy": proxy}
+    config.write_text(STOCK.format(**places, port=port, hub_port=hub_port, api_port=api_port) + spawner)
     env = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    with running([sys.executable, "-m", "jupyterhub", "-f", str(config)], hub.folder / "stock.log", env, hub.folder):
-        wait_for(f"http://{hub.address}:{port}/hub/health")
-        yield f"http://{hub.address}:{port}"
+    with running([sys.executable, "-m", "jupyterhub", "-f", str(config)], folder / "stock.log", env, folder):
+        wait_for(f"http://{address}:{port}/hub/health")
+        yield f"http://{address}:{port}"
 
 
 @contextmanager
