@@ -194,8 +194,10 @@ async def test_a_log_is_read_from_an_offset(place: Place) -> None:
 
 async def test_following_a_log_shows_it_live(place: Place) -> None:
     state = await place.backend.start(place.workload(RUNS))
-    stream = place.backend.logs(state, follow=True)
-    assert await asyncio.wait_for(anext(aiter(stream)), 10) == b"here\n"
+    # asked for before there is one; how long a start takes is another matter
+    first = asyncio.ensure_future(anext(aiter(place.backend.logs(state, follow=True))))
+    await until(place.backend, state, Phase.RUNNING)
+    assert await asyncio.wait_for(first, 10) == b"here\n"
 
 
 async def test_a_port_is_published_once_the_program_listens(place: Place) -> None:
