@@ -35,9 +35,11 @@ def records(tmp_path: Path) -> Records:
     return Records(platform.database, platform.catalog, clock=lambda: at(0))
 
 
-def begun(records: Records, server: str = "") -> Environment:
+def begun(records: Records, server: str = "", held: bool = True) -> Environment:
     choice = records.choose(a_person(), Wish(profile="digits"))
-    return records.begin(a_person(), server, choice, "/user/sam/lab", lambda row: {"pod": row.run_id})[0]
+    row, answer = records.begin(a_person(), server, choice, "/user/sam/lab", lambda row: {"pod": row.run_id})
+    assert answer.held is held
+    return row
 
 
 def running(records: Records) -> Environment:
@@ -56,7 +58,7 @@ def test_what_waits_for_room_has_no_place(records: Records) -> None:
     first = begun(records)
     with records.database.transaction() as tx:
         tenancy.put_quota(tx, tenancy.get_tenant(tx, first.tenant), "", "cpu", 1.5)
-    second = begun(records, "second")
+    second = begun(records, "second", held=False)
     assert (second.phase, second.backend_state) == (Phase.QUEUED, None)
 
 
