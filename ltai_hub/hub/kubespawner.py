@@ -93,6 +93,9 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
         self.began_at = started_at(pod)
         self.told.tell(Step("waiting", 80, "Waiting for its first answer"))
         await self._answered(address_of(pod), self.port)
+        await self._watch_for_its_end()
+        # it may have been told to end a moment ago
+        self._on_change()
         return address_of(pod), self.port
 
     def place(self, row: Environment) -> dict[str, Any]:
@@ -132,9 +135,8 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
         return seen_of_events(await kube().events(namespace, "involvedObject.name", name))
 
     async def poll(self) -> int | None:
-        if self.backend_state is not None:
-            pods = await watched(self.backend_state["namespace"])
-            pods.follow(self.backend_state["pod"], self._on_change)
+        # known to run since before this hub
+        await self._watch_for_its_end()
         return await super().poll()
 
     @classmethod
@@ -240,6 +242,10 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
 
     # ---- its end
 
+    async def _watch_for_its_end(self) -> None:
+        if self.backend_state is not None:
+            (await watched(self.backend_state["namespace"])).follow(self.backend_state["pod"], self._on_change)
+
     def _on_change(self) -> None:
         """At every change of the pod: an end that nobody here asked for is told at once, not at the next poll."""
         if self.ending is None and (self._leaving is None or self._leaving.done()):
@@ -254,6 +260,8 @@ class KubernetesSpawner(PlatformSpawner, KubeSpawner):  # type: ignore[misc]  # 
                 await asyncio.sleep(PENDING_SECONDS)
             elif pod is None or has_ended(pod):
                 await self.poll_and_notify()
+                return
+            elif not is_leaving(pod):  # another one, started meanwhile
                 return
             else:
                 if self.ending is None:

@@ -5,28 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, Response, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
 
 from tests.conftest import ARTIFACTS
 from tests.fixtures import RunningPlatform
 
 PATIENCE = 90_000
-# interfaces of the machine come and go with the pods of a cluster on it; Chromium then drops what it is fetching
-DROPPED = "net::ERR_NETWORK_CHANGED"
 # JupyterLab asks for these and takes "not there" for an answer
 KNOWN_MISSING = ("/lsp/status", "/api/me", "/static/favicons", "/api/workspaces/")
 
 
 @dataclass
 class Person:
-    """``problems`` collects what a developer would see in the console: failed requests and page errors; ``dropped``: see DROPPED."""
+    """``problems`` collects what a developer would see in the console: failed requests and page errors."""
 
     platform: RunningPlatform
     name: str
     context: BrowserContext
     page: Page
     problems: list[str] = field(default_factory=list)
-    dropped: list[str] = field(default_factory=list)
     pictures: int = 0
 
     def sign_in(self) -> None:
@@ -44,16 +41,6 @@ class Person:
 
     def sees(self, text: str, patience: int = PATIENCE) -> None:
         expect(self.page.get_by_text(text).first).to_be_visible(timeout=patience)
-
-    def arrives_at(self, place: Locator) -> None:
-        """Loads the page again when it is not whole because Chromium dropped a part of it."""
-        try:
-            expect(place).to_be_visible(timeout=PATIENCE / 3)
-        except AssertionError:
-            if not self.dropped:
-                raise
-            self.page.reload()
-            expect(place).to_be_visible(timeout=PATIENCE)
 
     def picture(self, what: str) -> Path:
         """tests/artifacts/NAME-01-what.png"""
@@ -77,12 +64,7 @@ def a_person(browser: Browser, platform: RunningPlatform, name: str, width: int 
         if response.status >= 400 and not any(part in response.url for part in KNOWN_MISSING):
             person.problems.append(f"{response.status} {response.request.method} {response.url}")
 
-    def on_failed(request: Request) -> None:
-        if request.failure == DROPPED:
-            person.dropped.append(request.url)
-
     context.on("response", on_response)
-    context.on("requestfailed", on_failed)
     context.on("weberror", lambda error: person.problems.append(f"page error: {error.error}"))
     person.sign_in()
     return person

@@ -29,7 +29,7 @@ def test_a_student_starts_the_class_profile_and_is_in_jupyterlab(student: Person
     student.picture("spawn")
     student.click("Start", exact=True)
     student.page.wait_for_url("**/user/student1/lab**", timeout=PATIENCE)
-    student.arrives_at(student.page.locator("#jp-main-dock-panel"))
+    expect(student.page.locator("#jp-main-dock-panel")).to_be_visible(timeout=PATIENCE)
     # the first time a browser fetches all of JupyterLab
     expect(student.page.locator(".jp-DirListing-item", has_text="digits")).to_be_visible(timeout=PATIENCE)
     student.picture("lab")

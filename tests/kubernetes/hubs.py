@@ -65,6 +65,8 @@ c.JupyterHub.init_spawners_timeout = 1
 c.JupyterHub.services = [s for s in c.JupyterHub.services if s["name"] == "ltai"]
 c.JupyterHub.upgrade_db = True
 c.KubernetesSpawner.failing_seconds = 5
+# so seldom that what is told within five seconds is not told by it
+c.KubernetesSpawner.poll_interval = 20
 """
 
 

@@ -45,11 +45,16 @@ def an_endpoint(image: str, **kept: Any) -> Workload:
     return a_workload(**{"name": "endpoint-1-1-0-1", "kind": Kind.ENDPOINT, **asked, **kept})
 
 
-async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
+async def until(holds: Callable[[], Awaitable[bool]], what: str, namespace: str) -> None:
     deadline = time.monotonic() + SECONDS
     while not await holds():
-        assert time.monotonic() < deadline, f"it is still not so that {what}"
+        assert time.monotonic() < deadline, f"it is still not so that {what}:\n{what_is_there(namespace)}"
         await asyncio.sleep(0.5)
+
+
+def what_is_there(namespace: str) -> str:
+    there = kubectl("get", "deployments,horizontalpodautoscalers,pods", "-n", namespace, "-o", "wide")
+    return f"{there}\n{kubectl('get', 'events', '-n', namespace, '--sort-by=.lastTimestamp')[-3000:]}"
 
 
 async def ready(backend: KubernetesBackend, state: State, count: int) -> bool:
@@ -74,14 +79,14 @@ async def test_under_load_there_are_more_and_a_new_version_keeps_them(
         assert await backend.why_none_added() == ""
         workload = an_endpoint(python_image, most_replicas=3)
         state = await backend.start(workload)
-        await until(lambda: ready(backend, state, 1), "one answers")
+        await until(lambda: ready(backend, state, 1), "one answers", namespace)
         kubectl("label", "namespace", namespace, "test-load=400")
-        await until(lambda: ready(backend, state, 3), "three answer")
+        await until(lambda: ready(backend, state, 3), "three answer", namespace)
 
         # another version, and at most two
         await backend.replace(state, replace(workload, env={"NEW": "1"}, most_replicas=2))
         assert await wished(backend, state) == 2
-        await until(lambda: ready(backend, state, 2), "two of the new version answer")
+        await until(lambda: ready(backend, state, 2), "two of the new version answer", namespace)
 
         # by hand again
         await backend.replace(state, replace(workload, env={"NEW": "1"}, most_replicas=None))
@@ -99,6 +104,6 @@ async def test_under_load_there_are_more_and_a_new_version_keeps_them(
         async def is_gone() -> bool:
             return await cluster.find(AUTOSCALER, namespace, state["name"]) is None
 
-        await until(has_ended, "it has ended")
+        await until(has_ended, "it has ended", namespace)
         await backend.forget(state)
-        await until(is_gone, "the autoscaler has gone with its endpoint")
+        await until(is_gone, "the autoscaler has gone with its endpoint", namespace)

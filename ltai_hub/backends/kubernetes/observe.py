@@ -93,16 +93,19 @@ def job_reason(jobset: Object) -> str:
 # ---- endpoints
 
 
-def observe_endpoint(deployment: Object | None, pods: Sequence[Object], standing: Standing, address: str) -> Observed:
+def observe_endpoint(
+    deployment: Object | None, pods: Sequence[Object], standing: Standing, address: str, now: datetime | None = None
+) -> Observed:
     if deployment is None or "deletionTimestamp" in deployment["metadata"]:
         return VANISHED
     status = deployment.get("status", {})
     started = earliest(*(started_at(pod) for pod in pods))
     stopped = moment(deployment["metadata"].get("annotations", {}).get(STOPPED))
     if stopped:
-        if any(is_alive(pod) for pod in pods):
+        lost = [lost_since(pod, now or utc_now()) for pod in pods]
+        if any(is_alive(pod) and not at for pod, at in zip(pods, lost, strict=True)):
             return Observed(Phase.RUNNING, "stopping", None, started)
-        return Observed(Phase.FAILED, "stopped", 143, started, latest(stopped, *(ended_at(pod) for pod in pods)))
+        return Observed(Phase.FAILED, "stopped", 143, started, latest(stopped, *lost, *(ended_at(pod) for pod in pods)))
     if status.get("availableReplicas", 0):
         addresses = (address,) if address else ()
         return Observed(Phase.RUNNING, why_not_started(pods), None, started, addresses=addresses, ready=ready_replicas(deployment))
@@ -162,7 +165,9 @@ def restarts(pod: Object) -> int:
 
 
 def is_alive(pod: Object) -> bool:
-    return pod.get("status", {}).get("phase") in ("Pending", "Running", "Unknown")
+    """One that was deleted before it had its turn is there until Kueue lets it go, and never runs."""
+    never_runs = is_gated(pod) and "deletionTimestamp" in pod["metadata"]
+    return pod.get("status", {}).get("phase") in ("Pending", "Running", "Unknown") and not never_runs
 
 
 def lost_since(pod: Object, now: datetime) -> datetime | None:

@@ -118,6 +118,24 @@ def test_a_replica_that_ends_again_and_again_has_failed() -> None:
     assert (seen.phase, seen.exit_code, seen.reason) == (Phase.FAILED, 3, "exit code 3")
 
 
+def test_a_stopped_endpoint_has_ended_with_its_last_replica() -> None:
+    stopped = a_deployment(**{STOPPED: "2026-01-01T00:00:30+00:00"})
+    again = a_pod("again", state=running(), last=ended(1), restarts=1)
+    assert observe_endpoint(stopped, [a_pod(phase="Failed", state=ended(143)), again], NOWHERE, "").reason == "stopping"
+    seen = observe_endpoint(stopped, [a_pod(phase="Failed", state=ended(143))], NOWHERE, "")
+    assert (seen.phase, seen.reason, seen.ended_at) == (Phase.FAILED, "stopped", MINUTE)
+
+
+def test_a_stopped_endpoint_does_not_wait_for_a_replica_that_never_ran() -> None:
+    """Kueue, which holds what it let in on, may be away."""
+    stopped = a_deployment(**{STOPPED: "2026-01-01T00:01:00+00:00"})
+    waits = a_pod(phase="Pending", gates=[{"name": "kueue.x-k8s.io/admission"}])
+    assert observe_endpoint(stopped, [waits], NOWHERE, "").reason == "stopping"
+    waits["metadata"]["deletionTimestamp"] = "2026-01-01T00:01:00Z"
+    seen = observe_endpoint(stopped, [waits], NOWHERE, "")
+    assert (seen.phase, seen.started_at, seen.ended_at) == (Phase.FAILED, None, MINUTE)
+
+
 def test_places_are_counted_from_one() -> None:
     item = {"metadata": {"ownerReferences": [{"uid": "u"}]}, "positionInClusterQueue": 0}
     assert places_of({"items": [item]}) == {"u": 1}
@@ -195,6 +213,13 @@ def test_a_stopped_job_on_a_lost_node_has_ended() -> None:
     marked = a_jobset(annotations={STOPPED: "2026-01-01T00:20:00+00:00"})
     seen = observe_job(marked, [a_lost_pod()], NOWHERE, moment("2026-01-01T00:20:01Z"))
     assert (seen.phase, seen.reason, seen.ended_at) == (Phase.FAILED, "stopped", moment("2026-01-01T00:01:00Z"))
+
+
+def test_a_stopped_endpoint_on_a_lost_node_has_ended() -> None:
+    stopped = a_deployment(**{STOPPED: "2026-01-01T00:05:00+00:00"})
+    assert observe_endpoint(stopped, [a_lost_pod()], NOWHERE, "", moment("2026-01-01T00:06:29Z")).reason == "stopping"
+    seen = observe_endpoint(stopped, [a_lost_pod()], NOWHERE, "", moment("2026-01-01T00:06:31Z"))
+    assert (seen.phase, seen.reason, seen.ended_at) == (Phase.FAILED, "stopped", moment("2026-01-01T00:05:00Z"))
 
 
 def test_a_job_whose_pods_the_cluster_does_not_make_says_why() -> None:
