@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -70,10 +71,10 @@ class HubApi:
 
 
 def hub_problem(reply: httpx.Response) -> Problem:
-    try:
-        message = str(reply.json().get("message") or reply.reason_phrase)
-    except ValueError:
-        message = reply.reason_phrase
+    """In the hub's own words, where it has any."""
+    message = f"the hub answered {reply.status_code} ({reply.reason_phrase}); try again in a moment"
+    with suppress(ValueError):
+        message = str(reply.json().get("message") or message)
     kinds: dict[int, type[Problem]] = {400: BadInput, 404: NotFound, 409: Conflict, 429: Unavailable}
     return kinds.get(reply.status_code, Unavailable)(message)
 

@@ -13,6 +13,7 @@ import httpx
 
 from ltai_hub.domain.tenants import Person
 from ltai_hub.errors import Denied, NotLoggedIn, Unavailable
+from ltai_hub.hubapi import hub_problem
 from ltai_hub.trust import certificates
 
 REMEMBER_SECONDS = 60.0
@@ -86,7 +87,7 @@ class TokenResolver:
         except httpx.HTTPError as error:
             raise Unavailable(f"the hub does not answer ({error.__class__.__name__}); try again in a moment") from error
         if reply.status_code >= 500:
-            raise Unavailable(f"the hub answered {reply.status_code}; try again in a moment")
+            raise hub_problem(reply)
         return make_caller(reply.json(), token) if reply.status_code == 200 else None
 
     async def close(self) -> None:

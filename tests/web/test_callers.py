@@ -25,12 +25,13 @@ class Hub:
     def __init__(self) -> None:
         self.asked = 0
         self.status = 200
+        self.said = b""
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         self.asked += 1
         await asyncio.sleep(0.01)
         if self.status != 200:
-            return httpx.Response(self.status)
+            return httpx.Response(self.status, content=self.said)
         good = request.headers["Authorization"] == "token good"
         return httpx.Response(200, json=SAM) if good else httpx.Response(403, json={"message": "no"})
 
@@ -78,7 +79,10 @@ async def test_a_hub_that_is_down_is_said_and_not_remembered() -> None:
     hub = Hub()
     hub.status = 503
     resolver = a_resolver(hub, Clock())
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match=r"the hub answered 503 \(Service Unavailable\); try again"):
+        await resolver.caller("good")
+    hub.said = b'{"status": 503, "message": "the platform\'s database does not answer"}'
+    with pytest.raises(Unavailable, match="the platform's database does not answer"):
         await resolver.caller("good")
     hub.status = 200
     assert (await resolver.caller("good")).name == "sam"
