@@ -220,8 +220,10 @@ def test_a_service_pod_is_killed_in_the_middle_of_submits(release: Release, clie
 def test_the_database_is_away(release: Release, browser: Browser, client: httpx.Client, environment: str) -> None:
     uids, job = pod_uids(release), submitted(client, sleeping(15))
     until_phase(client, job, "running")
+    # of this one the services have to ask the hub, whose database is away too
+    token = browser.api("POST", f"/users/{ANN}/tokens", json={"note": "never used", "expires_in": 600}).json()["token"]
     with scaled_down(release.name, f"statefulset/{release.name}-postgresql", "app.kubernetes.io/component=postgresql"):
-        for reply in (client.get(JOBS), submit(client)):
+        for reply in (client.get(JOBS), submit(client), client.get(JOBS, headers={"Authorization": f"Bearer {token}"})):
             assert reply.status_code == 503
             assert "database does not answer" in reply.json()["detail"]
         meanwhile(AWAY_SECONDS, lambda: assert_answers(browser))
