@@ -77,6 +77,15 @@ def test_every_package_is_ready_made_for_arm64_too(build: ModuleType, tmp_path: 
         assert done.returncode == 0, (name, done.stderr)
 
 
+@pytest.mark.parametrize("path", sorted(IMAGES.glob("Dockerfile.*")), ids=lambda path: path.name)
+def test_what_a_build_keeps_for_the_next_is_kept_by_processor(path: Path) -> None:
+    """Builders give one cache to the builds of all; uv of another processor does not even start."""
+    steps = path.read_text("utf-8").replace("\\\n", "").split("\n")
+    for step in [step for step in steps if "--mount=type=cache" in step]:
+        assert re.match(r"RUN --mount=type=cache,target=/root/\.cache +export XDG_CACHE_HOME=/root/\.cache/\$\(uname -m\) ", step)
+        assert step.count("/root/.cache") == 2
+
+
 def test_requirements_come_from_the_project_and_the_catalogue(build: ModuleType) -> None:
     found = build.requirements(ROWS)
     assert found["torch"] == ["torch", "scikit-learn==1.9.*"]
