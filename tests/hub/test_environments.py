@@ -60,7 +60,7 @@ def stop(browser: Browser, user: str, server: str = "", remove: bool = False) ->
     until = time.monotonic() + 20
     while time.monotonic() < until:
         servers = browser.api("GET", f"/users/{user}", params={"include_stopped_servers": ""}).json()["servers"]
-        if server not in servers or (servers[server]["stopped"] and not servers[server]["pending"]):
+        if server not in servers or (not remove and servers[server]["stopped"] and not servers[server]["pending"]):
             return
         time.sleep(0.05)
     raise AssertionError(f"{user}/{server} does not stop")
