@@ -165,7 +165,7 @@ def restarts(pod: Object) -> int:
 
 
 def is_alive(pod: Object) -> bool:
-    """One that was deleted before it had its turn is there until Kueue lets it go, and never runs."""
+    """One that was deleted before it had its turn stays until Kueue removes its finalizer, and never runs."""
     never_runs = is_gated(pod) and "deletionTimestamp" in pod["metadata"]
     return pod.get("status", {}).get("phase") in ("Pending", "Running", "Unknown") and not never_runs
 

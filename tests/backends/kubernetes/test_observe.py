@@ -127,7 +127,7 @@ def test_a_stopped_endpoint_has_ended_with_its_last_replica() -> None:
 
 
 def test_a_stopped_endpoint_does_not_wait_for_a_replica_that_never_ran() -> None:
-    """Kueue, which holds what it let in on, may be away."""
+    """Kueue removes its finalizer from a deleted pod, and may be away."""
     stopped = a_deployment(**{STOPPED: "2026-01-01T00:01:00+00:00"})
     waits = a_pod(phase="Pending", gates=[{"name": "kueue.x-k8s.io/admission"}])
     assert observe_endpoint(stopped, [waits], NOWHERE, "").reason == "stopping"
